@@ -1,0 +1,90 @@
+"""Denoisers made of denoisers: guidance, and a restricted receptive field."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffgen.denoiser import Denoiser, expand
+
+
+class Unconditional(nn.Module):
+    """A denoiser that ignores the labels: D(x; σ). As the guide of its own base it gives classifier-free guidance."""
+
+    def __init__(self, base: Denoiser):
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return base(x, σ) without labels."""
+        return self.base(x, sigma)
+
+
+class Guided(nn.Module):
+    """Extrapolate from a guide to the main denoiser: D_w = D + w (D − D_guide).
+
+    With the unconditional model as the guide this is classifier-free guidance, `Guided(d, Unconditional(d), w)`; with a
+    worse model (an earlier snapshot, a smaller network) it is autoguidance. w = 0 is the main denoiser.
+
+    Args:
+        main: D.
+        guide: D_guide.
+        weight: w. In the convention 1 + w of other codes, their weight is ours plus 1.
+        interval: guide only at σ in (low, high]; None is everywhere.
+
+    Raises:
+        ValueError: an interval that is not 0 ≤ low < high.
+
+    Source: Ho and Salimans 2022, arXiv 2207.12598, eq. 6; Karras et al. 2024, arXiv 2406.02507, eq. 3; the interval:
+    Kynkäänniemi et al. 2024, arXiv 2404.07724.
+    """
+
+    def __init__(self, main: Denoiser, guide: Denoiser, weight: float, interval: tuple[float, float] | None = None):
+        super().__init__()
+        if interval is not None and not 0 <= interval[0] < interval[1]:
+            raise ValueError(f"interval is {interval}: give (low, high) with 0 <= low < high")
+        self.main, self.guide, self.weight, self.interval = main, guide, float(weight), interval
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return D_w(x; σ, labels), (B, *)."""
+        main = self.main(x, sigma, labels)
+        if self.weight == 0:
+            return main
+        weight = self.weight
+        if self.interval is not None:
+            level = expand(sigma, x)
+            weight = weight * ((level > self.interval[0]) & (level <= self.interval[1])).to(x.dtype)
+        return main + weight * (main - self.guide(x, sigma, labels))
+
+
+class Windowed(nn.Module):
+    """A denoiser that sees an image through a sliding window: base on every size × size window, averaged where they overlap.
+
+    Args:
+        base: a denoiser of images (B, C, size, size).
+        size: side of the window in pixels. At the side of the image, this is the base.
+
+    Raises:
+        ValueError: on a call, x is not (B, C, H, W) or is smaller than the window.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (restricted receptive field).
+    """
+
+    def __init__(self, base: Denoiser, size: int):
+        super().__init__()
+        self.base, self.size = base, size
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the average of the base over all windows, (B, C, H, W)."""
+        if x.ndim != 4 or min(x.shape[2:]) < self.size:
+            raise ValueError(f"x has shape {tuple(x.shape)}: a window of {self.size} needs (B, C, H, W) at least as large")
+        windows = F.unfold(x, self.size)  # (B, C·size², L)
+        count = windows.shape[2]
+        patches = rearrange(windows, "b (c h w) l -> (b l) c h w", h=self.size, w=self.size)
+        level = expand(sigma, x).flatten().repeat_interleave(count)
+        labels = None if labels is None else labels.repeat_interleave(count)
+        denoised = rearrange(self.base(patches, level, labels), "(b l) c h w -> b (c h w) l", l=count)
+        overlap = F.fold(torch.ones_like(windows[:1]), x.shape[2:], self.size)
+        return F.fold(denoised, x.shape[2:], self.size) / overlap

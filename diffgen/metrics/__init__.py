@@ -1,0 +1,1 @@
+"""Metrics of memorization and generalization. Each takes any `Denoiser` or plain tensors."""

@@ -1,0 +1,16 @@
+"""Figures of the book: functions from data and axes to axes. They compute nothing that a reader would want to cite.
+
+Training, validation and generated data have the same colours everywhere; they come from the palette of Okabe and Ito,
+which people with the common forms of colour blindness can tell apart.
+"""
+
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+
+TRAIN, VAL, GENERATED, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#4D4D4D"
+
+
+def use_style() -> None:
+    """Draw in the style of the book from here on."""
+    plt.style.use(str(files("diffgen") / "diffgen.mplstyle"))
