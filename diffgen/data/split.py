@@ -1,0 +1,53 @@
+"""Data points, and their split into training and validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Clean data points and, where they have one, their classes.
+
+    Args:
+        x: the points, (N, *), float32, in units of the data.
+        labels: class indices, (N,), int64, or None.
+
+    Raises:
+        ValueError: x is not a batch of points, or the labels are not one a point.
+    """
+
+    x: Tensor
+    labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim < 2:
+            raise ValueError(f"x has shape {tuple(self.x.shape)}: give points as (N, *), one a row")
+        if self.labels is not None and self.labels.shape != (len(self.x),):
+            raise ValueError(f"labels has shape {tuple(self.labels.shape)}: give one a point, ({len(self.x)},)")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training and validation points from one distribution, and what is left of the pool they were drawn from.
+
+    Args:
+        train: what a denoiser is trained on, or what an optimal denoiser recalls.
+        val: points of the same distribution that training never sees.
+        rest: a third set that is in neither, for reference denoisers and features; None if nothing is left.
+    """
+
+    train: Points
+    val: Points
+    rest: Points | None = None
+
+    @cached_property
+    def sigma_data(self) -> float:
+        """The standard deviation σ_d of the training data over all points and entries, in units of the data."""
+        return self.train.x.double().std(correction=0).item()
