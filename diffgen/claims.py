@@ -1,0 +1,148 @@
+"""Claims of the paper and what was measured of them: an interval, a threshold, a verdict.
+
+A verdict is computed, never written by hand: it follows from where the interval lies. `diffgen.book.ledger` shows the
+claims in a chapter, the landing page gathers those of all chapters.
+"""
+
+import html
+import json
+import math
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive at this scale"
+MIME = "application/vnd.diffgen.claims"  # under which an executed notebook carries its claims, as a JSON string
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that one number decides: the verdict is where its interval lies, seen from a threshold.
+
+    Args:
+        id: the claim's name in the ledger, such as "C1".
+        statement: the claim, one sentence; may contain $formulas$.
+        measured: what the number is, with its unit and setting.
+        estimate: the measured number.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        above: the claim says that the number is above this; give this or `below`.
+        below: the claim says that the number is below this.
+
+    Raises:
+        ValueError: unless exactly one of `above` and `below` is given and low <= estimate <= high (or one is NaN).
+    """
+
+    id: str
+    statement: str
+    measured: str
+    estimate: float
+    low: float
+    high: float
+    above: float | None = None
+    below: float | None = None
+
+    def __post_init__(self):
+        for name in ("estimate", "low", "high", "above", "below"):  # plain floats, also of numpy's and torch's scalars
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))
+        if (self.above is None) == (self.below is None):
+            raise ValueError(
+                f"claim {self.id}: above={self.above}, below={self.below}; "
+                "give exactly one, the threshold that the claim names"
+            )
+        if self.known and not self.low <= self.estimate <= self.high:
+            raise ValueError(
+                f"claim {self.id}: estimate={self.estimate:g} is outside of its interval [low={self.low:g}, "
+                f"high={self.high:g}]; give the ends of an interval around it"
+            )
+
+    @property
+    def known(self) -> bool:
+        """Whether the estimate and both ends are numbers."""
+        return not any(map(math.isnan, (self.estimate, self.low, self.high)))
+
+    @property
+    def threshold(self) -> str:
+        """What the claim says of the number, such as "> 0"."""
+        return f"< {self.below:g}" if self.above is None else f"> {self.above:g}"
+
+    @property
+    def interval(self) -> str:
+        """The estimate and its interval to three digits."""
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]" if self.known else "not measured"
+
+    @property
+    def verdict(self) -> str:
+        """`HOLDS` where the whole interval lies on the claimed side, `FAILS` on the other, else `INCONCLUSIVE`."""
+        if not self.known:
+            return INCONCLUSIVE
+        if self.above is not None:
+            low, high, threshold = self.low, self.high, self.above
+        else:  # below t is above -t, mirrored
+            low, high, threshold = -self.high, -self.low, -self.below
+        return HOLDS if low > threshold else FAILS if high < threshold else INCONCLUSIVE
+
+
+class Ledger:
+    """Claims as a table: HTML in a notebook and on the site, data (`MIME`) for whoever gathers them."""
+
+    def __init__(self, claims: list[Claim]):
+        self.claims = claims
+
+    def frame(self) -> pd.DataFrame:
+        """One row a claim, all fields and the verdict."""
+        return pd.DataFrame([{**asdict(claim), "verdict": claim.verdict} for claim in self.claims])
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{c.id} {c.verdict}: {c.measured} = {c.interval}, claimed {c.threshold}" for c in self.claims)
+
+    def _repr_html_(self) -> str:
+        return table(self.claims)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        data = json.dumps([asdict(claim) for claim in self.claims])
+        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: data}
+
+
+def gather(notebook: str | Path) -> list[Claim]:
+    """The claims that an executed notebook (.ipynb) carries, in their order; none where no ledger ran."""
+    outputs = (
+        output
+        for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+    )
+    bundles = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    return [Claim(**fields) for bundle in bundles for fields in json.loads("".join(bundle))]
+
+
+def table(claims: list[Claim], links: dict[str, str] | None = None) -> str:
+    """The claims as an HTML table. `links` maps a claim's id to the address that its first column points to."""
+    rows = [_row(claim, (links or {}).get(claim.id)) for claim in claims]
+    head = "".join(
+        f"<th>{name}</th>" for name in ("", "Claim", "Measured", "Estimate [interval]", "Claimed", "Verdict")
+    )
+    return (
+        '<table class="claims tex2jax_process"><thead><tr>' + head + "</tr></thead>"
+        "<tbody>" + "".join(rows) + "</tbody></table>"
+    )
+
+
+def _row(claim: Claim, link: str | None) -> str:
+    name = html.escape(claim.id)
+    cells = [
+        f'<a href="{html.escape(link)}">{name}</a>' if link else name,
+        _formulas(claim.statement),
+        _formulas(claim.measured),
+        html.escape(claim.interval),
+        html.escape(claim.threshold),
+        f'<span class="verdict {claim.verdict.split()[0]}">{claim.verdict}</span>',
+    ]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _formulas(text: str) -> str:
+    # $x$ becomes \(x\), which MathJax finds in raw HTML, in Jupyter and on the site
+    return re.sub(r"\$([^$]+)\$", r"\\(\1\\)", html.escape(text))
