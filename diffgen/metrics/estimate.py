@@ -1,0 +1,68 @@
+"""A number with its standard error and the size of the sample behind it."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+from torch import Tensor
+
+
+class Estimate(float):
+    """A float that knows its standard error and its n: usable wherever a number is.
+
+    Attributes:
+        stderr: standard error, in the units of the number.
+        n: how many independent observations it rests on.
+    """
+
+    stderr: float
+    n: int
+
+    def __new__(cls, value: float, stderr: float, n: int) -> Estimate:
+        """Make the number."""
+        self = super().__new__(cls, value)
+        self.stderr, self.n = float(stderr), int(n)
+        return self
+
+    @classmethod
+    def mean(cls, values: Tensor) -> Estimate:
+        """The mean of independent values, (n,), with the standard error s / √n.
+
+        Raises:
+            ValueError: fewer than two values.
+        """
+        if values.ndim != 1 or len(values) < 2:
+            raise ValueError(f"values has shape {tuple(values.shape)}: a mean with an error needs two or more, (n,)")
+        values = values.double()
+        return cls(values.mean(), values.std() / len(values) ** 0.5, len(values))
+
+    @classmethod
+    def share(cls, hits: Tensor) -> Estimate:
+        """The share of independent observations that are true, (n,) boolean.
+
+        Its standard error is √(p̃ (1 − p̃) / ñ) with p̃ = (k + 2) / (n + 4) and ñ = n + 4, for k hits in n: the naive
+        √(p (1 − p) / n) claims certainty when k is 0 or n.
+
+        Source: Agresti and Coull, *Approximate is better than "exact" for interval estimation of binomial
+        proportions*, The American Statistician 52, 1998.
+
+        Raises:
+            ValueError: no observations.
+        """
+        n = hits.numel()
+        if not n:
+            raise ValueError("hits is empty: a share needs at least one observation")
+        k = int(hits.sum())
+        p = (k + 2) / (n + 4)
+        return cls(k / n, (p * (1 - p) / (n + 4)) ** 0.5, n)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The normal interval, value ∓ z · stderr."""
+        z = NormalDist().inv_cdf((1 + confidence) / 2)
+        return float(self) - z * self.stderr, float(self) + z * self.stderr
+
+    def __repr__(self) -> str:
+        return f"{float(self):.4g} ± {self.stderr:.2g} (n = {self.n})"
+
+    def __getnewargs__(self) -> tuple[float, float, int]:
+        return float(self), self.stderr, self.n

@@ -1,0 +1,148 @@
+"""Nearest neighbours, exactly, and what they say about copying."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffgen.metrics.estimate import Estimate
+
+PAIRS_AT_ONCE = 2**22
+"""How many query–reference pairs are held in memory at a time (float64: 32 MB)."""
+
+
+class Neighbours(NamedTuple):
+    """The nearest references of each query, nearest first.
+
+    distance: Euclidean, (Q, k), float64; index: into the references, (Q, k).
+    """
+
+    distance: Tensor
+    index: Tensor
+
+
+def nearest(queries: Tensor, references: Tensor, k: int = 2) -> Neighbours:
+    """Find the k nearest references of each query by exhaustive search.
+
+    All distances are compared as ‖q‖² − 2 q·r + ‖r‖² in float64, chunk by chunk, keeping the best k. That form loses
+    digits when q almost equals r, which is the case of interest here, so the distances of the k winners are computed
+    again from the differences. Memory is bounded for any number of references; cost O(Q R d).
+
+    Args:
+        queries: (Q, *), flattened to (Q, d).
+        references: (R, *), R ≥ k.
+        k: number of neighbours.
+
+    Returns:
+        `Neighbours`: distance and index, each (Q, k).
+
+    Raises:
+        ValueError: k is not between 1 and R, or the points differ in shape.
+    """
+    queries, references = _paired(queries, references)
+    if not 1 <= k <= len(references):
+        raise ValueError(f"k is {k}: with {len(references)} references it is between 1 and {len(references)}")
+    if not len(queries):
+        return Neighbours(queries.new_zeros(0, k, dtype=torch.float64), queries.new_zeros(0, k, dtype=torch.long))
+    distance, index = zip(*(_nearest(q, references, k) for q in queries.split(2048)))
+    return Neighbours(torch.cat(distance), torch.cat(index))
+
+
+def _paired(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    if queries.ndim < 2 or queries.shape[1:] != references.shape[1:]:
+        raise ValueError(
+            f"queries are {tuple(queries.shape)} and references {tuple(references.shape)}: give (Q, *) and (R, *)"
+        )
+    return queries.flatten(1), references.flatten(1).to(queries.device)
+
+
+def _nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    queries = queries.double()
+    best = queries.new_zeros(len(queries), 0)
+    index = best.long()
+    chunk = max(k, PAIRS_AT_ONCE // len(queries))
+    for start in range(0, len(references), chunk):
+        r = references[start : start + chunk].double()
+        squared = torch.addmm(r.square().sum(1), queries, r.T, alpha=-2)  # less ‖q‖², equal for all references
+        new, where = squared.topk(min(k, len(r)), dim=1, largest=False)  # the last chunk may be shorter than k
+        best, keep = torch.cat([best, new], 1).topk(k, dim=1, largest=False)
+        index = torch.cat([index, where + start], 1).gather(1, keep)
+    columns = [torch.linalg.vector_norm(queries - references[i].double(), dim=1) for i in index.T]
+    distance, order = torch.stack(columns, 1).sort(dim=1, stable=True)
+    return distance, index.gather(1, order)
+
+
+def copies(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> Tensor:
+    """Which samples are copies of a training point, (S,) boolean: d₁ < ratio · d₂, or d₁ = 0.
+
+    d₁ ≤ d₂ are the distances to the two nearest training points. The ratio, not d₁, because distances differ between
+    dense and sparse regions of the data. It cannot see copies of a point that the training set holds twice, other than
+    exact ones: remove duplicates first.
+
+    Args:
+        samples: (S, *).
+        train: the training set, (N, *), N ≥ 2, distinct points.
+        ratio: threshold, between 0 and 1.
+
+    Raises:
+        ValueError: a ratio outside (0, 1), fewer than two training points, or points of different shapes.
+
+    Source: Yoon et al., *Diffusion Probabilistic Models Generalize when They Fail to Memorize*, 2023; Gu et al. 2023,
+    arXiv 2310.02664, with the ratio 1/3.
+    """
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio is {ratio:g}: the threshold for d1/d2 is between 0 and 1")
+    if len(train) < 2:
+        raise ValueError(f"train has {len(train)} points: a ratio of distances needs two or more")
+    first, second = nearest(samples, train, k=2).distance.T
+    return (first < ratio * second) | (first == 0)
+
+
+def memorized_fraction(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> Estimate:
+    """The share of samples that are copies of a training point, see `copies`.
+
+    Its null is the same call with fresh points in place of the samples: `memorized_fraction(val, train)` is what a
+    perfect generator would reach by chance.
+
+    Args:
+        samples: (S, *), S ≥ 1.
+        train: the training set, (N, *), N ≥ 2.
+        ratio: threshold for d₁/d₂.
+
+    Returns:
+        A float between 0 and 1 that also has `.stderr`, `.n` and `.interval()`.
+
+    Raises:
+        ValueError: no samples, and what `copies` raises.
+    """
+    if not len(samples):
+        raise ValueError("samples is empty: a share needs at least one sample")
+    return Estimate.share(copies(samples, train, ratio))
+
+
+def nearest_similarity(queries: Tensor, references: Tensor) -> Tensor:
+    """The cosine similarity of each query to its most similar reference, max_j cos(q, r_j), (Q,), float64.
+
+    The paper's measure of how near one-step predictions lie to a set of images: its mean over queries from a
+    trajectory, from noisy training and from noisy validation images. A zero vector has similarity 0 to everything.
+
+    Args:
+        queries: features, (Q, *).
+        references: features, (R, *), R ≥ 1.
+
+    Raises:
+        ValueError: no references, or features of different shapes.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419.
+    """
+    queries, references = _paired(queries, references)
+    if not len(references):
+        raise ValueError("references is empty: give at least one")
+    q = F.normalize(queries.double(), dim=1)
+    best = q.new_full((len(q),), -1.0)
+    for r in references.split(max(1, PAIRS_AT_ONCE // max(1, len(q)))):
+        best = torch.maximum(best, (q @ F.normalize(r.double(), dim=1).T).amax(1))
+    return best
