@@ -12,6 +12,9 @@ from diffgen.denoiser import NO_LABEL, expand, expand_labels
 LOGITS_AT_ONCE = 2**22
 """How many x–point pairs are held in memory at a time (float64: 32 MB)."""
 
+ENTRIES_AT_ONCE = 2**23
+"""How many entries of points are held in float64 at a time (64 MB)."""
+
 
 class OptimalDenoiser(nn.Module):
     r"""The denoiser that minimizes the training error of a finite training set exactly: it recalls the training set.
@@ -31,7 +34,8 @@ class OptimalDenoiser(nn.Module):
             only; called with −1 or without labels, with all points.
 
     Raises:
-        ValueError: no points, or labels that are not one integer a point. On a call: a class that no point has.
+        ValueError: no points, or labels that are not one integer a point. On a call: a class that no point has, or x of
+            another shape than the points.
 
     Source: Karras et al. 2022, arXiv 2206.00364, App. B.3, eq. 57.
     """
@@ -49,34 +53,39 @@ class OptimalDenoiser(nn.Module):
 
     def posterior(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return y*(x, σ), (B, *), and the largest of the posterior weights, max_i w_i(x), (B,)."""
+        if x.shape[1:] != self.points.shape[1:]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: the training points are {tuple(self.points.shape[1:])} each"
+            )
         sigma, classes = expand(sigma, x).flatten(), expand_labels(labels, x)
         conditional = labels is not None and self.labels is not None
         if conditional:
             unknown = classes[(classes != NO_LABEL) & ~torch.isin(classes, self.labels)]
             if len(unknown):
                 raise ValueError(f"labels holds class {unknown[0].item()}: no training point has it")
-        rows = max(1, LOGITS_AT_ONCE // min(len(self.points), 4096))
-        parts = [
-            self._posterior(*part, conditional)
-            for part in zip(x.flatten(1).split(rows), sigma.split(rows), classes.split(rows))
-        ]
-        mean, weight = (torch.cat(p) for p in zip(*parts)) if len(parts) > 1 else parts[0] if parts else (x, x[:, 0])
-        return mean.reshape(x.shape).to(x.dtype), weight.to(x.dtype)
+        if not len(x):
+            return x.clone(), x.new_zeros(0)
+        rows = max(1, min(LOGITS_AT_ONCE // min(len(self.points), 4096), ENTRIES_AT_ONCE // x[0].numel()))
+        parts = zip(x.flatten(1).split(rows), sigma.split(rows), classes.split(rows))
+        mean, weight = zip(*(self._posterior(*part, conditional) for part in parts))
+        return torch.cat(mean).reshape(x.shape).to(x.dtype), torch.cat(weight).to(x.dtype)
 
     def _posterior(self, x: Tensor, sigma: Tensor, classes: Tensor, conditional: bool) -> tuple[Tensor, Tensor]:
         x, precision = x.double(), sigma.double().pow(-2)[:, None]
         # The running log-sum-exp: everything below is relative to the largest logit so far. It starts finite, so that
-        # a chunk without a point of the row's class (all logits −∞) leaves zeros and no NaN.
+        # a chunk without a point of the row's class (all logits −∞) leaves zeros and no NaN. The result does not
+        # depend on it, so no gradient flows through it.
         top = x.new_full((len(x), 1), -1e300)
         total, mean = torch.zeros_like(top), torch.zeros_like(x)
-        chunk = max(1, LOGITS_AT_ONCE // len(x))
+        chunk = max(1, min(LOGITS_AT_ONCE // len(x), ENTRIES_AT_ONCE // x.shape[1]))
         for start in range(0, len(self.points), chunk):
             y = self.points[start : start + chunk].flatten(1).double()
-            logits = torch.addmm(y.square().sum(1).mul(-0.5), x, y.T).mul_(precision)
+            half_squares = torch.linalg.vector_norm(y, dim=1).square() / 2
+            logits = torch.addmm(half_squares, x, y.T, beta=-1) * precision
             if conditional:
                 other = self.labels[start : start + chunk] != classes[:, None]
                 logits.masked_fill_(other & (classes[:, None] != NO_LABEL), -math.inf)
-            new_top = torch.maximum(top, logits.amax(1, keepdim=True))
+            new_top = torch.maximum(top, logits.detach().amax(1, keepdim=True))
             weights = logits.sub_(new_top).exp_()
             decay = (top - new_top).exp()
             total = total * decay + weights.sum(1, keepdim=True)
@@ -97,7 +106,7 @@ class GaussianDenoiser(nn.Module):
         covariance: C, symmetric and positive semidefinite, (d, d) with d the number of entries of m.
 
     Raises:
-        ValueError: C does not fit m, is not symmetric, or has a negative eigenvalue.
+        ValueError: C does not fit m, is not symmetric, or has a negative eigenvalue. On a call: x does not fit m.
 
     Source: Wiener 1949; in diffusion models, Wang and Vastola 2023, arXiv 2311.10892.
     """
@@ -120,13 +129,17 @@ class GaussianDenoiser(nn.Module):
     @classmethod
     def fit(cls, points: Tensor) -> GaussianDenoiser:
         """The Gaussian with the mean and the (unbiased) covariance of the points, (N, *), N ≥ 2."""
+        if points.ndim < 2 or len(points) < 2:
+            raise ValueError(f"points has shape {tuple(points.shape)}: a covariance needs (N, *) with N >= 2")
         return cls(points.mean(0), torch.cov(points.flatten(1).double().T).reshape(points[0].numel(), -1))
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return D(x, σ), (B, *). Labels are accepted and ignored: there is one Gaussian."""
-        precision = expand(sigma, x).double().reshape(-1, 1).square()
+        if x.shape[1:] != self.mean.shape:
+            raise ValueError(f"x has shape {tuple(x.shape)}: the mean is {tuple(self.mean.shape)}")
+        noise = expand(sigma, x).double().reshape(-1, 1).square()
         mean = self.mean.double().flatten()
-        shrunk = (x.double().flatten(1) - mean) @ self.axes * (self.variances / (self.variances + precision))
+        shrunk = (x.double().flatten(1) - mean) @ self.axes * (self.variances / (self.variances + noise))
         return (mean + shrunk @ self.axes.T).reshape(x.shape).to(x.dtype)
 
 
