@@ -55,31 +55,40 @@ class Guided(nn.Module):
         weight = self.weight
         if self.interval is not None:
             level = expand(sigma, x)
-            weight = weight * ((level > self.interval[0]) & (level <= self.interval[1])).to(x.dtype)
+            inside = (level > self.interval[0]) & (level <= self.interval[1])
+            if not bool(inside.any()):  # the guide costs as much as the main denoiser
+                return main
+            weight = weight * inside.to(x.dtype)
         return main + weight * (main - self.guide(x, sigma, labels))
 
 
 class Windowed(nn.Module):
-    """A denoiser that sees an image through a sliding window: base on every size × size window, averaged where they overlap.
+    """A denoiser that sees an image through a sliding window.
+
+    The base denoises every size × size window on its own; where windows overlap, their estimates are averaged.
 
     Args:
         base: a denoiser of images (B, C, size, size).
         size: side of the window in pixels. At the side of the image, this is the base.
 
     Raises:
-        ValueError: on a call, x is not (B, C, H, W) or is smaller than the window.
+        ValueError: size < 1. On a call, x is not (B, C, H, W) or is smaller than the window.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (restricted receptive field).
     """
 
     def __init__(self, base: Denoiser, size: int):
         super().__init__()
+        if size < 1:
+            raise ValueError(f"size is {size}: a window has at least one pixel")
         self.base, self.size = base, size
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the average of the base over all windows, (B, C, H, W)."""
         if x.ndim != 4 or min(x.shape[2:]) < self.size:
-            raise ValueError(f"x has shape {tuple(x.shape)}: a window of {self.size} needs (B, C, H, W) at least as large")
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: a window of {self.size} needs (B, C, H, W) at least as large"
+            )
         windows = F.unfold(x, self.size)  # (B, C·size², L)
         count = windows.shape[2]
         patches = rearrange(windows, "b (c h w) l -> (b l) c h w", h=self.size, w=self.size)

@@ -13,6 +13,9 @@ from diffgen.metrics.estimate import Estimate
 PAIRS_AT_ONCE = 2**22
 """How many query–reference pairs are held in memory at a time (float64: 32 MB)."""
 
+ENTRIES_AT_ONCE = 2**23
+"""How many entries of references are held in float64 at a time (64 MB)."""
+
 
 class Neighbours(NamedTuple):
     """The nearest references of each query, nearest first.
@@ -63,10 +66,11 @@ def _nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tenso
     queries = queries.double()
     best = queries.new_zeros(len(queries), 0)
     index = best.long()
-    chunk = max(k, PAIRS_AT_ONCE // len(queries))
+    chunk = max(k, min(PAIRS_AT_ONCE // len(queries), ENTRIES_AT_ONCE // queries.shape[1]))
     for start in range(0, len(references), chunk):
         r = references[start : start + chunk].double()
-        squared = torch.addmm(r.square().sum(1), queries, r.T, alpha=-2)  # less ‖q‖², equal for all references
+        squares = torch.linalg.vector_norm(r, dim=1).square()
+        squared = torch.addmm(squares, queries, r.T, alpha=-2)  # less ‖q‖², which is the same for all references
         new, where = squared.topk(min(k, len(r)), dim=1, largest=False)  # the last chunk may be shorter than k
         best, keep = torch.cat([best, new], 1).topk(k, dim=1, largest=False)
         index = torch.cat([index, where + start], 1).gather(1, keep)
