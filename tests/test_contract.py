@@ -1,0 +1,146 @@
+"""What every denoiser promises (diffgen/denoiser.py), held against every implementation."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import diffgen as dg
+from diffgen.nets import MLPConfig, UNetConfig
+
+POINTS = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+CLASSES = torch.arange(12) % 3
+SHAPE = POINTS.shape[1:]
+
+
+def preconditioned(config: MLPConfig | UNetConfig, classes: int = 0) -> dg.Preconditioned:
+    torch.manual_seed(2)
+    network = config.build(SHAPE, classes)
+    for parameter in network.parameters():  # away from the start, where the last layer is zero and hides the rest
+        torch.nn.init.normal_(parameter, std=0.3)
+    return dg.Preconditioned(network.eval(), sigma_data=0.5)
+
+
+DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
+    "optimal": lambda: dg.OptimalDenoiser(POINTS),
+    "optimal, classes": lambda: dg.OptimalDenoiser(POINTS, CLASSES),
+    "gaussian": lambda: dg.GaussianDenoiser.fit(POINTS),
+    "error-prone": lambda: dg.ErrorProne(POINTS, 0.7),
+    "error-prone, classes": lambda: dg.ErrorProne(POINTS, 0.7, CLASSES),
+    "mlp": lambda: preconditioned(MLPConfig(width=16, depth=2)),
+    "mlp, classes": lambda: preconditioned(MLPConfig(width=16, depth=2), classes=3),
+    "unet": lambda: preconditioned(UNetConfig(channels=8, multipliers=(1, 2), blocks=1, dropout=0.1)),
+    "unet, classes": lambda: preconditioned(UNetConfig(channels=8, blocks=1, attention=(4,)), classes=3),
+    "unconditional": lambda: dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)),
+    "guided": lambda: dg.Guided(dg.OptimalDenoiser(POINTS), dg.ErrorProne(POINTS, 1.0), 0.8),
+    "guided, classes": lambda: dg.Guided(
+        dg.OptimalDenoiser(POINTS, CLASSES), dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)), 1.5, (0.3, 1.0)
+    ),
+    "windowed": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5]), 5),
+}
+
+
+@pytest.fixture(params=DENOISERS)
+def denoiser(request: pytest.FixtureRequest) -> dg.Denoiser:
+    return DENOISERS[request.param]()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(3))
+
+
+SIGMA = torch.tensor([0.002, 0.2, 0.5, 0.9, 3.0, 80.0])
+LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    # Batches of other sizes take other paths through the matrix kernels: equal up to float32 rounding.
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_is_a_denoiser(denoiser: dg.Denoiser) -> None:
+    assert isinstance(denoiser, dg.Denoiser)
+
+
+def test_shape_dtype_and_device_are_kept(denoiser: dg.Denoiser, x: Tensor) -> None:
+    result = denoiser(x, SIGMA, LABELS)
+    assert (result.shape, result.dtype, result.device) == (x.shape, x.dtype, x.device)
+    assert result.isfinite().all()
+
+
+def test_the_dtype_of_sigma_does_not_matter(denoiser: dg.Denoiser, x: Tensor) -> None:
+    result = denoiser(x, SIGMA.double(), LABELS)
+    assert result.dtype == x.dtype
+    close(result, denoiser(x, SIGMA, LABELS))
+
+
+def test_rows_are_independent(denoiser: dg.Denoiser, x: Tensor) -> None:
+    whole = denoiser(x, SIGMA, LABELS)
+    order = torch.tensor([3, 1, 5, 0, 4, 2])
+    close(denoiser(x[order], SIGMA[order], LABELS[order]), whole[order])
+    close(torch.cat([denoiser(x[i : i + 1], SIGMA[i : i + 1], LABELS[i : i + 1]) for i in range(len(x))]), whole)
+
+
+def test_a_scalar_sigma_is_repeated(denoiser: dg.Denoiser, x: Tensor) -> None:
+    for sigma in (0.05, 0.9, 20.0):
+        close(denoiser(x, torch.tensor(sigma), LABELS), denoiser(x, torch.full((len(x),), sigma), LABELS))
+
+
+def test_the_same_call_gives_the_same_numbers_and_changes_nothing(denoiser: dg.Denoiser, x: Tensor) -> None:
+    arguments = (x.clone(), SIGMA.clone(), LABELS.clone())
+    state = torch.get_rng_state()
+    first = denoiser(*arguments)
+    assert torch.equal(first, denoiser(*arguments))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(arguments, (x, SIGMA, LABELS)))
+
+
+def test_no_label_means_no_class(denoiser: dg.Denoiser, x: Tensor) -> None:
+    close(denoiser(x, SIGMA), denoiser(x, SIGMA, torch.full((len(x),), -1)))
+
+
+def test_an_empty_batch(denoiser: dg.Denoiser, x: Tensor) -> None:
+    assert denoiser(x[:0], torch.tensor(1.0)).shape == x[:0].shape
+    assert denoiser(x[:0], SIGMA[:0], LABELS[:0]).shape == x[:0].shape
+
+
+def test_gradients_reach_x_and_are_right(denoiser: dg.Denoiser, x: Tensor) -> None:
+    x, sigma, labels = x[:3].requires_grad_(), SIGMA[2:5], LABELS[2:5]
+    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
+    (gradient,) = torch.autograd.grad((denoiser(x, sigma, labels) * direction).sum(), x)
+    with torch.no_grad():
+        step = 1e-2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
+        change = (denoiser(x + step, sigma, labels) - denoiser(x - step, sigma, labels)) * direction
+    assert (gradient * step).sum().item() * 2 == pytest.approx(change.sum().item(), rel=2e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_noise_level_that_is_none(denoiser: dg.Denoiser, x: Tensor, sigma: float) -> None:
+    with pytest.raises(ValueError, match=r"sigma holds .*: a noise level is positive and finite"):
+        denoiser(x, torch.tensor(sigma))
+
+
+def test_noise_levels_of_the_wrong_shape(denoiser: dg.Denoiser, x: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"sigma has shape \(2,\): give a scalar or one value a row, \(6,\)"):
+        denoiser(x, SIGMA[:2])
+    with pytest.raises(ValueError, match=r"sigma has shape \(6, 1\)"):
+        denoiser(x, SIGMA[:, None])
+
+
+CONDITIONAL = [name for name in DENOISERS if "classes" in name]
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_labels_matter_where_there_are_classes(name: str, x: Tensor) -> None:
+    denoiser = DENOISERS[name]()
+    a, b = (denoiser(x, torch.tensor(1.0), torch.full((6,), c)) for c in (0, 1))
+    assert (a - b).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize("labels", [torch.tensor([0, 1]), torch.rand(6), torch.tensor([0, 1, 2, 0, 1, 7])])
+def test_labels_that_are_none(name: str, labels: Tensor, x: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"^labels "):
+        DENOISERS[name]()(x, SIGMA, labels)
