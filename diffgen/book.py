@@ -164,7 +164,8 @@ def run_chapter(
     output.parent.mkdir(parents=True, exist_ok=True)
     failed, partial = output.with_suffix(".failed.ipynb"), output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
     options = {"cwd": str(root), "kernel_name": "python3", "progress_bar": progress}
-    options["extra_arguments"] = ["--IPKernelApp.log_level=40"]  # else each start warns that its local port is plain
+    # else every start warns that its local port is plain, and the end may complain that it was interrupted
+    options["extra_arguments"] = ["--IPKernelApp.log_level=50"]
     if progress:
         options |= {"stdout_file": sys.stdout, "stderr_file": sys.stderr}
     # its regular expression misses quoted annotations, and then it warns of parameters that are declared
@@ -192,8 +193,8 @@ def run_chapter(
 def ledger(*claims: Claim) -> Ledger:
     """The last cell of a chapter: its claims as a table, and each one glued for the prose and for the landing page.
 
-    Glued are, for a claim C1, `C1_verdict`, `C1_estimate` (formats as a float) and `C1_interval`: text says
-    {glue:text}`C1_estimate:.2f`, the site gathers the ledgers of all chapters.
+    Glued are, for a claim C1, `C1_verdict`, `C1_estimate` and `C1_interval`, so that prose can say
+    {glue:text}`C1_estimate:.2f`, and the ledger's JSON as `ledger`, which the landing page gathers from all chapters.
     """
     from myst_nb import glue
 
@@ -201,4 +202,6 @@ def ledger(*claims: Claim) -> Ledger:
         glue(f"{claim.id}_verdict", claim.verdict, display=False)
         glue(f"{claim.id}_estimate", claim.estimate, display=False)
         glue(f"{claim.id}_interval", claim.interval, display=False)
-    return Ledger(list(claims))
+    table = Ledger(list(claims))
+    glue("ledger", table.dumps(), display=False)
+    return table

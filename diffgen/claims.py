@@ -9,12 +9,8 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import pandas as pd
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive at this scale"
-MIME = "application/vnd.diffgen.claims"  # under which an executed notebook carries its claims, as a JSON string
 
 
 @dataclass(frozen=True)
@@ -87,35 +83,25 @@ class Claim:
 
 
 class Ledger:
-    """Claims as a table: HTML in a notebook and on the site, data (`MIME`) for whoever gathers them."""
+    """Claims as a table: HTML in a notebook and on the site, a line each where there is only text."""
 
     def __init__(self, claims: list[Claim]):
         self.claims = claims
 
-    def frame(self) -> pd.DataFrame:
-        """One row a claim, all fields and the verdict."""
-        return pd.DataFrame([{**asdict(claim), "verdict": claim.verdict} for claim in self.claims])
+    def dumps(self) -> str:
+        """The claims as JSON, for `loads`."""
+        return json.dumps([asdict(claim) for claim in self.claims])
+
+    @classmethod
+    def loads(cls, text: str) -> "Ledger":
+        """The ledger back from its JSON."""
+        return cls([Claim(**fields) for fields in json.loads(text)])
 
     def __repr__(self) -> str:
         return "\n".join(f"{c.id} {c.verdict}: {c.measured} = {c.interval}, claimed {c.threshold}" for c in self.claims)
 
     def _repr_html_(self) -> str:
         return table(self.claims)
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        data = json.dumps([asdict(claim) for claim in self.claims])
-        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: data}
-
-
-def gather(notebook: str | Path) -> list[Claim]:
-    """The claims that an executed notebook (.ipynb) carries, in their order; none where no ledger ran."""
-    outputs = (
-        output
-        for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-        for output in cell.get("outputs", [])
-    )
-    bundles = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
-    return [Claim(**fields) for bundle in bundles for fields in json.loads("".join(bundle))]
 
 
 def table(claims: list[Claim], links: dict[str, str] | None = None) -> str:

@@ -1,0 +1,39 @@
+# make book: the chapters re-executed, the site built.   make test: the whole suite.   Both make .venv when it's missing.
+PRESET ?= quick
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: help book test pairs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book                  re-execute what is stale with the preset quick and build the site"
+	@echo "make book PRESET=smoke     the same at another scale: smoke, quick, standard, paper"
+	@echo "          SEED=1 DEVICE=cuda   other chapter parameters"
+	@echo "make test                  the whole test suite (ARGS='-k gap' for some of it)"
+	@echo "make pairs                 make chapters/*.ipynb from chapters/*.py"
+	@echo "make clean                 remove what was built; trained runs (runs/) and .venv stay"
+
+book: .venv/book
+	$(BIN)/python tools/build_book.py --preset $(PRESET) $(if $(SEED),-p seed $(SEED)) $(if $(DEVICE),-p device $(DEVICE))
+
+test: .venv/test
+	$(BIN)/python -m pytest $(ARGS)
+
+pairs: .venv/book
+	$(BIN)/python tools/pairs.py
+
+clean:
+	rm -rf _build _extra
+
+# One environment; what it lacks is added when pyproject.toml or constraints.txt change.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/book: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -c constraints.txt -e '.[book]'
+	@touch $@
+
+.venv/test: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -c constraints.txt -e '.[book,test]'
+	@touch $@ .venv/book
