@@ -1,1 +1,28 @@
-"""x"""
+"""diffgen measures how diffusion models generalize: denoisers, generalization gaps, trajectories and toy models.
+
+Everything is a `Denoiser`: D(x, sigma, labels) → the clean data.
+"""
+
+from diffgen import presets
+from diffgen.data import DataConfig, Points, Split, load_data
+from diffgen.data.toy import circle
+from diffgen.denoiser import Denoiser
+from diffgen.guidance import Guided, Unconditional, Windowed
+from diffgen.metrics.frechet import frechet_distance
+from diffgen.metrics.gap import GapCurve, denoising_error, generalization_gap
+from diffgen.metrics.neighbours import memorized_fraction
+from diffgen.nets import MLPConfig, UNetConfig
+from diffgen.optimal import ErrorProne, GaussianDenoiser, OptimalDenoiser
+from diffgen.precondition import Preconditioned
+from diffgen.runs import Run, Snapshot, find_run, load_denoiser, train
+from diffgen.sample import State, euler, heun, sample, trajectory
+from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
+from diffgen.train import TrainConfig
+
+__all__ = [
+    "DataConfig", "Denoiser", "ErrorProne", "GapCurve", "GaussianDenoiser", "Guided", "LogNormal", "MLPConfig",
+    "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State", "TrainConfig", "UNetConfig",
+    "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler", "find_run", "frechet_distance",
+    "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas", "memorized_fraction", "presets", "sample",
+    "train", "trajectory",
+]  # fmt: skip

@@ -1,0 +1,207 @@
+"""The denoising error of any denoiser per image and noise level, and the relative generalization gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffgen.data.split import Points
+from diffgen.denoiser import Denoiser
+from diffgen.loss import Norm, row_error
+from diffgen.rng import generator
+
+IMAGES_AT_ONCE = 64
+"""Images that share one noise stream. Fixed, so that an image's noise depends on its place and the seed alone."""
+
+
+def device_of(denoiser: Denoiser, default: torch.device) -> torch.device:
+    """Where the denoiser computes: the device of its first parameter or buffer, or the default if it has none."""
+    if isinstance(denoiser, torch.nn.Module):
+        for tensor in (*denoiser.parameters(), *denoiser.buffers()):
+            return tensor.device
+    return default
+
+
+def fixed_noise(x: Tensor, draws: int, seed: int, first: int) -> Tensor:
+    """The noise of up to `IMAGES_AT_ONCE` images from place `first` on, (len(x), draws, *), N(0, I).
+
+    It is the same for every σ, denoiser and split, so that differences between them are not differences in noise.
+    """
+    shape = (IMAGES_AT_ONCE, draws, *x.shape[1:])
+    return torch.randn(shape, generator=generator(seed, first // IMAGES_AT_ONCE))[: len(x)].to(x.dtype)
+
+
+@torch.no_grad()
+def denoising_error(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    labels: Tensor | None = None,
+    draws: int = 1,
+    norm: Norm = "mse",
+    seed: int = 0,
+    batch_size: int = 512,
+    progress: bool = False,
+) -> Tensor:
+    """E_i(σ): the error of D(y_i + σ n_i; σ) for each noise level and each image, with one fixed noise n_i per image.
+
+    "mse" is ‖D − y‖² / d, "l2" is ‖D − y‖, "psnr" is in dB for data in [−1, 1]; averaged over the draws.
+
+    Args:
+        denoiser: D. It is called on its own device and left in its own mode (`eval()` is the caller's).
+        x: clean data y, (N, *).
+        sigmas: noise levels, (S,), positive.
+        labels: classes, (N,), or None.
+        draws: noise draws an image.
+        norm: "mse", "l2" or "psnr".
+        seed: of the noise. Image i of any split gets the noise of place i.
+        batch_size: rows a call of the denoiser; it changes memory and speed, not the result.
+        progress: show a bar.
+
+    Returns:
+        (S, N), on the CPU. Memory beyond it does not grow with N.
+
+    Raises:
+        ValueError: no noise level, draws < 1, or an unknown norm.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419, E_D(σ).
+    """
+    sigmas = torch.as_tensor(sigmas, dtype=torch.float64).flatten()
+    if not len(sigmas):
+        raise ValueError("sigmas is empty: give at least one noise level, see log_sigmas(n)")
+    if draws < 1:
+        raise ValueError(f"draws is {draws}: take at least one noise an image")
+    device = device_of(denoiser, x.device)
+    errors = torch.empty(len(sigmas), len(x), dtype=x.dtype)
+    starts = range(0, len(x), IMAGES_AT_ONCE)
+    for first in tqdm(starts, desc="denoising error", unit_scale=IMAGES_AT_ONCE, unit="image", disable=not progress):
+        part = slice(first, first + IMAGES_AT_ONCE)
+        y = x[part].unsqueeze(1).to(device)
+        n = fixed_noise(x[part], draws, seed, first).to(device)
+        for at in torch.arange(len(sigmas)).split(max(1, batch_size // (len(y) * draws))):
+            levels = sigmas[at]
+            rows = (len(levels), len(y), draws)
+            noisy = y + levels.to(device, x.dtype).reshape(-1, *[1] * n.ndim) * n
+            level = levels.to(device).reshape(-1, 1, 1).expand(rows).flatten()
+            label = None if labels is None else labels[part].to(device).reshape(1, -1, 1).expand(rows).flatten()
+            denoised = denoiser(noisy.flatten(0, 2), level, label)
+            error = row_error(denoised, y.expand(noisy.shape).flatten(0, 2), norm).reshape(rows).mean(2)
+            errors[at, part] = error.cpu()
+    return errors
+
+
+class Peak(NamedTuple):
+    """The largest gap of a curve: where it is (σ), how high, its standard error."""
+
+    sigma: float
+    gap: float
+    stderr: float
+
+
+@dataclass(frozen=True, eq=False)
+class GapCurve:
+    """G(σ) = (E_val(σ) − E_train(σ)) / E_train(σ), with the per-image errors that it came from.
+
+    Attributes:
+        sigmas: noise levels, (S,).
+        train_errors: (S, N_train).
+        val_errors: (S, N_val).
+    """
+
+    sigmas: Tensor
+    train_errors: Tensor
+    val_errors: Tensor
+
+    @property
+    def n(self) -> int:
+        """Images in the smaller of the two splits."""
+        return min(self.train_errors.shape[1], self.val_errors.shape[1])
+
+    @property
+    def train(self) -> Tensor:
+        """E_train(σ), (S,), float64."""
+        return self.train_errors.double().mean(1)
+
+    @property
+    def val(self) -> Tensor:
+        """E_val(σ), (S,), float64."""
+        return self.val_errors.double().mean(1)
+
+    @property
+    def gap(self) -> Tensor:
+        """G(σ), (S,)."""
+        return self.val / self.train - 1
+
+    @property
+    def stderr(self) -> Tensor:
+        """The standard error of G(σ), (S,), by the delta method for a ratio of means.
+
+        Var G ≈ [Var V + (V/T)² Var T − 2 (V/T) Cov(V, T)] / T², V = E_val, T = E_train. The covariance is there because
+        the i-th images of both splits share their noise.
+        """
+        t, v, n = self.train_errors.double(), self.val_errors.double(), self.n
+        if n < 2:
+            return torch.full((len(self.sigmas),), float("nan"), dtype=torch.float64)
+        ratio = self.val / self.train
+        centred = (v[:, :n] - v[:, :n].mean(1, True)) * (t[:, :n] - t[:, :n].mean(1, True))
+        covariance = centred.sum(1) / (n - 1) * n / (t.shape[1] * v.shape[1])
+        variance = v.var(1) / v.shape[1] + ratio**2 * t.var(1) / t.shape[1] - 2 * ratio * covariance
+        return variance.clamp(min=0).sqrt() / self.train
+
+    @property
+    def peak(self) -> Peak:
+        """The largest G on the grid."""
+        i = int(self.gap.argmax())
+        return Peak(float(self.sigmas[i]), float(self.gap[i]), float(self.stderr[i]))
+
+
+def generalization_gap(
+    denoiser: Denoiser,
+    train: Points | Tensor,
+    val: Points | Tensor,
+    sigmas: Tensor,
+    *,
+    draws: int = 1,
+    norm: Norm = "mse",
+    seed: int = 0,
+    batch_size: int = 512,
+    progress: bool = False,
+) -> GapCurve:
+    """The relative generalization gap G(σ) = (E_val(σ) − E_train(σ)) / E_train(σ) of a denoiser, with standard errors.
+
+    Args:
+        denoiser: D.
+        train: training data: points with labels, as a `Split` holds them, or a tensor (N, *).
+        val: validation data, of any number.
+        sigmas: noise levels, (S,).
+        draws: noise draws an image.
+        norm: "mse", or "l2" as in the toy model.
+        seed: of the noise, which the i-th images of both splits share.
+        batch_size: rows a call of the denoiser.
+        progress: show a bar.
+
+    Returns:
+        A `GapCurve`: .sigmas, .train, .val, .gap, .stderr, .n, .peak.
+
+    Raises:
+        ValueError: an empty split, and what `denoising_error` raises.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419.
+    """
+    errors = []
+    for name, split in (("train", train), ("val", val)):
+        x, labels = (split, None) if isinstance(split, Tensor) else (split.x, split.labels)
+        if not len(x):
+            raise ValueError(f"{name} is empty: a gap compares two splits of one or more points")
+        errors.append(
+            denoising_error(
+                denoiser, x, sigmas, labels=labels, draws=draws, norm=norm, seed=seed, batch_size=batch_size,
+                progress=progress,
+            )
+        )  # fmt: skip
+    return GapCurve(torch.as_tensor(sigmas), *errors)

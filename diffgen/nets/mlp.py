@@ -1,0 +1,51 @@
+"""A multilayer perceptron for points in the plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffgen.nets.layers import Conditioning, zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPConfig:
+    """A residual MLP of `depth` layers of `width` units."""
+
+    kind: Literal["mlp"] = "mlp"
+    width: int = 128
+    depth: int = 3
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.depth < 1:
+            raise ValueError(f"width is {self.width} and depth {self.depth}: both are at least 1")
+
+    def build(self, shape: torch.Size, classes: int = 0) -> MLP:
+        """The network for data points of that shape."""
+        return MLP(self, shape.numel(), classes)
+
+
+class MLP(nn.Module):
+    """x ← x + Linear(SiLU(Linear(x) + embedding of c_noise)), `depth` times."""
+
+    def __init__(self, config: MLPConfig, features: int, classes: int = 0):
+        super().__init__()
+        width = config.width
+        self.condition = Conditioning(width, width, classes)
+        self.enter = nn.Linear(features, width)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width), zero(nn.Linear(width, width))])
+            for _ in range(config.depth)
+        )
+        self.leave = zero(nn.Linear(width, features))
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
+        """Return F(x), (B, *)."""
+        condition = self.condition(c_noise, labels)
+        h = self.enter(x.flatten(1))
+        for inner, modulate, outer in self.blocks:
+            h = h + outer(nn.functional.silu(inner(nn.functional.silu(h)) + modulate(condition)))
+        return self.leave(nn.functional.silu(h)).reshape(x.shape)

@@ -1,0 +1,73 @@
+"""How much to compute: functions that return complete settings, from seconds to the paper's own.
+
+A preset is a plain frozen dataclass. Take one, change what you like with `dataclasses.replace` or `config.with_`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from diffgen.data import DataConfig
+from diffgen.ema import HalfLife
+from diffgen.nets import UNetConfig
+from diffgen.train import TrainConfig
+
+PresetName = Literal["smoke", "quick", "standard", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What the chapters of the book compute.
+
+    Args:
+        train: the main model, of chapters 2, 3 and 5.
+        scaling_n_train: training-set sizes of chapter 4.
+        scaling_channels: widths of chapter 4.
+        scaling_images: images seen by each of its models.
+        sigmas: noise levels at which gaps are evaluated, log-spaced from `sigma_min` to `sigma_max`.
+        evaluate: images a split in gaps.
+        samples: samples drawn from a snapshot.
+        steps: steps of the sampler.
+        toy_draws: noise draws a point in the toy model.
+        weights: guidance weights of chapter 5.
+    """
+
+    train: TrainConfig
+    scaling_n_train: tuple[int, ...]
+    scaling_channels: tuple[int, ...]
+    scaling_images: int
+    sigmas: int
+    sigma_min: float = 0.02
+    sigma_max: float = 40
+    evaluate: int
+    samples: int
+    steps: int
+    toy_draws: int = 50
+    weights: tuple[float, ...] = (0, 0.25, 0.5, 1, 1.5, 2)
+
+
+def smoke(seed: int = 0) -> Preset:
+    """Seconds a chapter: proves that everything runs, and nothing else."""
+    return Preset(
+        train=TrainConfig(
+            data=DataConfig(name="fashion_mnist", size=14, n_train=64, n_val=64, seed=seed),
+            network=UNetConfig(channels=8),
+            images=1_024, batch=64, snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),), seed=seed,
+        ),
+        scaling_n_train=(32, 64), scaling_channels=(8, 12), scaling_images=512,
+        sigmas=6, evaluate=48, samples=24, steps=4, toy_draws=20, weights=(0, 1),
+    )  # fmt: skip
+
+
+def quick(seed: int = 0) -> Preset:
+    """The default: real training on the bundled images, the whole book in minutes on two cores."""
+    return Preset(
+        train=TrainConfig(
+            data=DataConfig(name="fashion_mnist", size=14, n_train=256, n_val=1_024, seed=seed),
+            network=UNetConfig(channels=24),
+            images=51_200, batch=128, snapshots=8, first_snapshot=2_048, seed=seed,
+        ),
+        scaling_n_train=(256, 1_024), scaling_channels=(12, 24), scaling_images=20_480,
+        sigmas=14, evaluate=256, samples=256, steps=12,
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""Run folders: trained once, found again by the config, resumed exactly where a kill left them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock
+from pydantic import TypeAdapter
+from torch import Tensor
+from tqdm import tqdm
+
+import diffgen
+from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors, write_whole
+from diffgen.precondition import Preconditioned
+from diffgen.train import TrainConfig, Training, build_denoiser
+
+STEPS_A_LOG_LINE = 25
+SECONDS_BETWEEN_STATES = 30.0
+"""A killed run repeats at most this much."""
+
+CONFIG = TypeAdapter(TrainConfig)
+DECIDING = ("denoiser.py", "ema.py", "loss.py", "precondition.py", "rng.py", "schedule.py", "train.py", "nets", "data")
+"""The sources that decide what a config trains to."""
+
+
+@cache
+def fingerprint() -> str:
+    """A hash of the code that training runs through, without its comments and docstrings.
+
+    It is part of a run's key: after a change of that code the same config is another run, and is trained anew.
+    """
+    here, digest = Path(diffgen.__file__).parent, hashlib.sha256()
+    for source in DECIDING:
+        place = here / source
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                body = getattr(node, "body", None)
+                if isinstance(body, list):
+                    node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+            digest.update(f"{path.relative_to(here).as_posix()} {ast.dump(tree)}".encode())
+    return digest.hexdigest()
+
+
+def run_name(config: TrainConfig) -> str:
+    """The name of a config's run folder: what a person wants to read, and a hash of all that decides the result."""
+    key = hashlib.sha256(CONFIG.dump_json(config) + fingerprint().encode()).hexdigest()[:10]
+    data, network = config.data, config.network
+    parts = [data.name, getattr(data, "size", None), f"n{data.n_train}", network.kind]
+    return "-".join(str(part) for part in parts if part is not None) + f"-{key}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The averaged weights of a run after `images` images, in a file."""
+
+    images: int
+    path: Path
+
+    def denoiser(self, *, average: str | None = None, device: str | torch.device = "cpu") -> Preconditioned:
+        """The denoiser, ready to be evaluated: see `load_denoiser`."""
+        return load_denoiser(self.path, average=average, device=device)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with a config, a log and snapshots."""
+
+    folder: Path
+
+    @property
+    def config(self) -> TrainConfig:
+        """What was trained."""
+        return CONFIG.validate_json((self.folder / "config.json").read_bytes())
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """What is there, in the order of the images seen."""
+        return [Snapshot(int(path.stem), path) for path in sorted((self.folder / "snapshots").glob("*.safetensors"))]
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """The log: images seen, mean training loss since the line before, learning rate."""
+        return pd.DataFrame(_read_lines(self.folder / "log.jsonl"))
+
+
+def find_run(config: TrainConfig, root: str | Path = "runs") -> Run:
+    """The run of a config, trained or not, under the folder `root`."""
+    return Run(Path(root) / run_name(config))
+
+
+def train(
+    config: TrainConfig, *, root: str | Path = "runs", device: str | torch.device = "cpu", progress: bool = True
+) -> Iterator[Snapshot]:
+    """Train a config, or find it trained, and yield its snapshots in the order of the images seen.
+
+    The run lives in a folder under `root` that the config finds again: a finished run is read, not repeated; one that
+    was killed goes on from its last state, and ends with the weights and the log it would have ended with. To resume,
+    call again. Two processes may ask for the same config at once: one trains, the other waits.
+
+    Args:
+        config: what to train, for example `dg.presets.quick().train`.
+        root: folder of run folders.
+        device: where to compute, "cpu" or "cuda".
+        progress: show a bar with images/s, loss and the time left.
+
+    Yields:
+        `Snapshot`, each as soon as its file is written: .images, .path, .denoiser().
+
+    Raises:
+        DamagedFile: a snapshot of the run is damaged.
+    """
+    run = find_run(config, root)
+    (run.folder / "snapshots").mkdir(parents=True, exist_ok=True)
+    with FileLock(run.folder / "lock"):
+        write_whole(run.folder / "config.json", CONFIG.dump_json(config, indent=2))
+        yield from _train(config, run, device, progress)
+
+
+def _train(config: TrainConfig, run: Run, device: str | torch.device, progress: bool) -> Iterator[Snapshot]:
+    wanted = config.snapshot_images
+    if [snapshot.images for snapshot in run.snapshots] == wanted:
+        yield from run.snapshots
+        return
+    split = config.data.load()
+    training = Training(config, split, device)
+    _restore(training, run)
+    yield from (snapshot for snapshot in run.snapshots if snapshot.images <= training.images)
+    about = {
+        "config": CONFIG.dump_python(config, mode="json"),
+        "shape": list(split.train.x.shape[1:]),
+        "classes": training.classes,
+        "sigma_data": split.sigma_data,
+    }
+    lines, losses, saved = _read_lines(run.folder / "log.jsonl", training.images), [], time.monotonic()
+    bar = tqdm(
+        total=config.images, initial=training.images, unit=" images", unit_scale=True, desc=f"training {run.folder.name}",
+        disable=not progress, mininterval=0.5,
+    )  # fmt: skip
+    with bar:
+        for loss in training:
+            bar.update(config.batch)
+            losses.append(loss)
+            at_snapshot = training.images in wanted
+            if not at_snapshot and len(losses) < STEPS_A_LOG_LINE:
+                continue
+            mean = torch.stack(losses).double().mean().item()
+            lines.append({"images": training.images, "loss": mean, "learning_rate": config.rate(training.images)})
+            losses = []
+            bar.set_postfix(loss=f"{mean:.4f}")
+            if at_snapshot:
+                path = run.folder / "snapshots" / f"{training.images:012d}.safetensors"
+                write_tensors(path, training.average_tensors(), {**about, "images": training.images})
+            if at_snapshot or time.monotonic() - saved > SECONDS_BETWEEN_STATES:
+                _save(training, run, lines)
+                saved = time.monotonic()
+            if at_snapshot:
+                yield Snapshot(training.images, path)
+    for state in _states(run):
+        state.unlink(missing_ok=True)
+
+
+def _states(run: Run) -> tuple[Path, Path]:
+    return run.folder / "state.safetensors", run.folder / "state-before.safetensors"
+
+
+def _save(training: Training, run: Run, lines: list[dict[str, Any]]) -> None:
+    """Write the log, then the state: a kill between the two leaves log lines that `_restore`'s caller drops."""
+    write_whole(run.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    state, before = _states(run)
+    if state.exists():
+        state.replace(before)
+    write_tensors(state, training.tensors(), {"images": training.images})
+
+
+def _restore(training: Training, run: Run) -> None:
+    """Go on from the newest state that is whole, or from the start if there is none."""
+    for path in _states(run):
+        try:
+            tensors, about = read_tensors(path)
+        except FileNotFoundError:
+            continue
+        except DamagedFile as error:
+            warnings.warn(f"{error}; going on from the one before it", stacklevel=4)
+            continue
+        training.restore(tensors, about["images"])
+        return
+
+
+def _read_lines(path: Path, images: int | None = None) -> list[dict[str, Any]]:
+    """The lines of a log up to a number of images seen."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line for line in lines if images is None or line["images"] <= images]
+
+
+def load_denoiser(
+    path: str | Path, *, average: str | None = None, device: str | torch.device = "cpu"
+) -> Preconditioned:
+    """Load a trained denoiser from a snapshot file, or from a run folder (its last snapshot).
+
+    Args:
+        path: the file or the folder.
+        average: which average of the weights, by its name ("half-life-2000"); the config's first if None.
+        device: where to put it.
+
+    Returns:
+        The denoiser in evaluation mode, its parameters frozen.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        DamagedFile: the file does not hold what was written.
+        ValueError: the run did not keep that average.
+    """
+    path = Path(path)
+    if path.is_dir():
+        snapshots = Run(path).snapshots
+        if not snapshots:
+            raise FileNotFoundError(f"{path} holds no snapshot: train it first, or name a snapshot file")
+        path = snapshots[-1].path
+    tensors, about = read_tensors(path)
+    config = CONFIG.validate_python(about["config"])
+    names = [a.name for a in config.ema]
+    if average is not None and average not in names:
+        raise ValueError(f"average is {average!r}: {path} holds {', '.join(names)}")
+    denoiser = build_denoiser(config, tuple(about["shape"]), about["classes"], about["sigma_data"])
+    denoiser.load_state_dict(_weights(tensors, average or names[0]))
+    return denoiser.to(device).eval().requires_grad_(False)
+
+
+def _weights(tensors: dict[str, Tensor], average: str) -> dict[str, Tensor]:
+    return {k.removeprefix(f"{average}/"): v for k, v in tensors.items() if k.startswith(f"{average}/")}

@@ -1,0 +1,204 @@
+"""Training: a config, and the loop as an iterator that yields after every step. Files are the business of `runs.py`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from diffgen.data import DataConfig, Split
+from diffgen.ema import Average, HalfLife, averaged
+from diffgen.loss import edm_loss
+from diffgen.nets import MLPConfig, UNetConfig
+from diffgen.precondition import Preconditioned
+from diffgen.rng import generator
+from diffgen.schedule import LogNormal
+
+ORDER, NOISE, WEIGHTS = range(3)
+"""First key of the three streams of randomness: order of the images, noise, initial weights and dropout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides what a trained model is; two runs with equal configs are equal to the bit.
+
+    Args:
+        data: what to train on.
+        network: what to train.
+        images: how many images to see, counted with repetition.
+        batch: images a step.
+        learning_rate: of Adam, at its highest.
+        warmup: images over which the learning rate rises linearly from 0.
+        decay: images after which it falls as √(decay / images); None keeps it constant.
+        clip: largest norm of the gradient.
+        sigma: distribution of the noise levels.
+        ema: averages of the weights that are kept; the first is the one used unless said otherwise.
+        snapshots: how many to keep, log-spaced from `first_snapshot` to `images`.
+        first_snapshot: images seen at the first.
+        conditional: train with class labels.
+        label_dropout: probability that a row is shown without its label, for classifier-free guidance.
+        seed: of the weights, the order and the noise (the split has its own).
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    data: DataConfig
+    network: UNetConfig | MLPConfig = field(default_factory=UNetConfig)
+    images: int
+    batch: int = 128
+    learning_rate: float = 2e-3
+    warmup: int = 2_000
+    decay: int | None = None
+    clip: float = 1.0
+    sigma: LogNormal = field(default_factory=LogNormal)
+    ema: tuple[Average, ...] = (HalfLife(images=2_000),)
+    snapshots: int = 8
+    first_snapshot: int = 1_000
+    conditional: bool = False
+    label_dropout: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"images": 1, "batch": 1, "snapshots": 1, "first_snapshot": 1, "warmup": 0, "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: give at least {least}")
+        if not self.learning_rate > 0 or not self.clip > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate:g} and clip {self.clip:g}: both are positive")
+        if self.decay is not None and not self.decay > 0:
+            raise ValueError(f"decay is {self.decay}: give a positive number of images, or None")
+        if not self.ema:
+            raise ValueError("ema is empty: keep at least one average, such as HalfLife(images=2000)")
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"label_dropout is {self.label_dropout:g}: it is a probability")
+
+    @property
+    def snapshot_images(self) -> list[int]:
+        """Images seen at each snapshot: log-spaced, rounded to whole steps, without repetition."""
+        last = math.ceil(self.images / self.batch)
+        first = min(max(1, round(self.first_snapshot / self.batch)), last)
+        if self.snapshots == 1:
+            return [last * self.batch]
+        log_steps = torch.linspace(math.log(first), math.log(last), self.snapshots, dtype=torch.float64)
+        return [step * self.batch for step in sorted({round(math.exp(s)) for s in log_steps.tolist()})]
+
+    def rate(self, images: int) -> float:
+        """The learning rate once `images` images have been seen."""
+        warm = min(1.0, images / self.warmup) if self.warmup else 1.0
+        return self.learning_rate * warm / math.sqrt(max(1.0, images / self.decay if self.decay else 0.0))
+
+    def with_(self, **changes) -> TrainConfig:
+        """The same config with some fields changed."""
+        return replace(self, **changes)
+
+
+def classes_of(config: TrainConfig, split: Split) -> int:
+    """Number of classes that the network is told of, 0 if it is unconditional."""
+    return int(split.train.labels.max()) + 1 if config.conditional and split.train.labels is not None else 0
+
+
+def build_denoiser(config: TrainConfig, shape: tuple[int, ...], classes: int, sigma_data: float) -> Preconditioned:
+    """The untrained denoiser of a config, its weights drawn from the config's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(config.seed, WEIGHTS).initial_seed())
+        return Preconditioned(config.network.build(torch.Size(shape), classes), sigma_data)
+
+
+def batch_order(seed: int, n: int, seen: int, batch: int) -> Tensor:
+    """Which training images are number seen, …, seen + batch − 1: every epoch is a permutation of its own."""
+    places = torch.arange(seen, seen + batch)
+    epochs = places // n
+    return torch.cat(
+        [
+            torch.randperm(n, generator=generator(seed, ORDER, int(epoch)))[places[epochs == epoch] % n]
+            for epoch in epochs.unique()
+        ]
+    )
+
+
+class Training:
+    """A training run in memory. Iterating does steps; between steps it can be saved, restored and looked at.
+
+    Order, noise levels, noise and dropout of a step depend on (seed, images seen) alone, and nothing else in the state
+    is random. So a run that was saved and restored goes on exactly as if it had never stopped.
+
+    Args:
+        config: what to train.
+        split: the data, as `config.data.load()` returns it.
+        device: where to compute.
+    """
+
+    def __init__(self, config: TrainConfig, split: Split, device: str | torch.device = "cpu"):
+        self.config, self.device = config, torch.device(device)
+        self.x = split.train.x.to(self.device)
+        self.classes = classes_of(config, split)
+        self.labels = split.train.labels.to(self.device) if self.classes else None
+        self.denoiser = build_denoiser(config, tuple(self.x.shape[1:]), self.classes, split.sigma_data).to(self.device)
+        self.averages = {average.name: averaged(self.denoiser, average, config.batch) for average in config.ema}
+        self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate, fused=True)
+        self.images = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Do steps until the config's number of images is reached; yield the mean loss of each, ()."""
+        while self.images < self.config.images:
+            yield self.step()
+
+    def step(self) -> Tensor:
+        """One step of the optimizer and of the averages; returns the mean loss of the batch, ()."""
+        config, noise = self.config, generator(self.config.seed, NOISE, self.images)
+        index = batch_order(config.seed, len(self.x), self.images, config.batch).to(self.device)
+        y, labels = self.x[index], None
+        sigma = config.sigma(torch.randn(len(y), generator=noise)).to(self.device)
+        n = torch.randn(y.shape, generator=noise).to(self.device)
+        if self.labels is not None:
+            hidden = torch.rand(len(y), generator=noise).to(self.device) < config.label_dropout
+            labels = self.labels[index].masked_fill(hidden, -1)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(noise.initial_seed())  # dropout draws from the global stream
+            loss = edm_loss(self.denoiser, y, sigma, n, self.denoiser.sigma_data, labels).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate(self.images + config.batch)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        for average in self.averages.values():
+            average.update_parameters(self.denoiser)
+        self.images += config.batch
+        return loss.detach()
+
+    def average_tensors(self) -> dict[str, Tensor]:
+        """The averaged weights, by "average/parameter"."""
+        return {
+            f"{name}/{key}": value
+            for name, average in self.averages.items()
+            for key, value in average.module.state_dict().items()
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a step depends on beside the config and the images seen, as plain tensors."""
+        adam = self.optimizer.state_dict()["state"]
+        return {
+            **{f"weights/{key}": value for key, value in self.denoiser.state_dict().items()},
+            **{f"average/{key}": value for key, value in self.average_tensors().items()},
+            **{f"adam/{i}/{key}": value for i, state in adam.items() for key, value in state.items()},
+        }
+
+    def restore(self, tensors: dict[str, Tensor], images: int) -> None:
+        """Go on from `tensors()` of a run with the same config at the same number of images seen."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+        self.denoiser.load_state_dict(under("weights/"))
+        for name, average in self.averages.items():
+            average.module.load_state_dict(under(f"average/{name}/"))
+            average.n_averaged.fill_(images // self.config.batch)
+        adam = itertools.groupby(sorted(under("adam/").items()), key=lambda item: item[0].split("/")[0])
+        state = {int(i): {key.split("/")[1]: value for key, value in entries} for i, entries in adam}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.images = images
