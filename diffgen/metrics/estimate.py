@@ -41,7 +41,8 @@ class Estimate(float):
         """The share of independent observations that are true, (n,) boolean.
 
         Its standard error is √(p̃ (1 − p̃) / ñ) with p̃ = (k + 2) / (n + 4) and ñ = n + 4, for k hits in n: the naive
-        √(p (1 − p) / n) claims certainty when k is 0 or n.
+        √(p (1 − p) / n) claims certainty when k is 0 or n. Intervals from it cover what they promise, and near 0 and 1
+        more than that.
 
         Source: Agresti and Coull, *Approximate is better than "exact" for interval estimation of binomial
         proportions*, The American Statistician 52, 1998.
