@@ -1,4 +1,4 @@
-"""Plain tensors in files that are whole or not there: safetensors with a checksum, written beside and moved into place."""
+"""Plain tensors in files that are whole or not there: safetensors with a checksum, moved into place."""
 
 from __future__ import annotations
 
@@ -63,3 +63,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if header.get("sha256") != _digest(tensors):
         raise DamagedFile(f"{path} is damaged (its checksum does not match): delete it")
     return tensors, json.loads(header["diffgen"])
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Read only the metadata that `write_tensors` wrote."""
+    with safe_open(path, "pt") as file:
+        return json.loads((file.metadata() or {})["diffgen"])

@@ -1,6 +1,6 @@
 """The one idea of this package: everything is a denoiser.
 
-A trained network, the optimal denoiser of a training set, the error-prone toy model, a guided pair of models and a model
+A trained network, the optimal denoiser of a training set, the error-prone toy model, a guided pair of models, a model
 of somebody else's are all called the same way, so one sampler and one set of metrics serve all of them.
 """
 

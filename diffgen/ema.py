@@ -41,7 +41,7 @@ class HalfLife:
 
 @dataclass(frozen=True, kw_only=True)
 class PowerFunction:
-    """The power-function average of EDM2: weights of time t count in proportion to t^γ, so its width grows with training.
+    """The power-function average of EDM2: the weights of time t count in proportion to t^γ, so it widens with time.
 
     β(t) = (1 − 1/t)^{γ+1} after t steps; γ follows from the relative width σ_rel of the profile by
     σ_rel² = (γ + 1) / ((γ + 2)² (γ + 3)).

@@ -6,7 +6,7 @@ A preset is a plain frozen dataclass. Take one, change what you like with `datac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from diffgen.data import DataConfig
 from diffgen.ema import HalfLife

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import diffgen
-from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors, write_whole
+from diffgen.checkpoint import DamagedFile, read_about, read_tensors, write_tensors, write_whole
 from diffgen.precondition import Preconditioned
 from diffgen.train import TrainConfig, Training, build_denoiser
 
@@ -35,13 +35,14 @@ DECIDING = ("denoiser.py", "ema.py", "loss.py", "precondition.py", "rng.py", "sc
 
 
 @cache
-def fingerprint() -> str:
-    """A hash of the code that training runs through, without its comments and docstrings.
+def fingerprint(sources: tuple[str, ...] = DECIDING) -> str:
+    """A hash of the code in these files and folders of the package, without its comments and docstrings.
 
-    It is part of a run's key: after a change of that code the same config is another run, and is trained anew.
+    By default that is the code that training runs through. It is part of a run's key: after a change of that code the
+    same config is another run, and is trained anew.
     """
     here, digest = Path(diffgen.__file__).parent, hashlib.sha256()
-    for source in DECIDING:
+    for source in sources:
         place = here / source
         for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -67,6 +68,16 @@ class Snapshot:
 
     images: int
     path: Path
+
+    @property
+    def run(self) -> Run:
+        """The run that it is of."""
+        return Run(self.path.parent.parent)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one data point."""
+        return tuple(read_about(self.path)["shape"])
 
     def denoiser(self, *, average: str | None = None, device: str | torch.device = "cpu") -> Preconditioned:
         """The denoiser, ready to be evaluated: see `load_denoiser`."""
@@ -145,8 +156,8 @@ def _train(config: TrainConfig, run: Run, device: str | torch.device, progress: 
     }
     lines, losses, saved = _read_lines(run.folder / "log.jsonl", training.images), [], time.monotonic()
     bar = tqdm(
-        total=config.images, initial=training.images, unit=" images", unit_scale=True, desc=f"training {run.folder.name}",
-        disable=not progress, mininterval=0.5,
+        total=config.images, initial=training.images, unit=" images", unit_scale=True, mininterval=0.5,
+        desc=f"training {run.folder.name}", disable=not progress,
     )  # fmt: skip
     with bar:
         for loss in training:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -72,7 +73,7 @@ def trajectory(
     levels = torch.as_tensor(sigmas, device=x.device)
     if levels.ndim != 1 or len(levels) < 2 or not bool((levels[1:] < levels[:-1]).all()) or levels[-1] < 0:
         raise ValueError("sigmas is not a descending vector of two or more noise levels: see edm_sigmas(n)")
-    for sigma, following in zip(levels[:-1], levels[1:]):
+    for sigma, following in pairwise(levels):
         state = State(sigma, x, denoiser(x, sigma, labels))
         yield state
         x = step(denoiser, state, following, labels)

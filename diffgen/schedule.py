@@ -61,7 +61,7 @@ def log_sigmas(n: int, sigma_min: float = 0.002, sigma_max: float = 80, *, dtype
 class LogNormal:
     """The training distribution of noise levels, ln σ ~ N(mean, std²).
 
-    The defaults put most training on σ between 0.1 and 1, where for data of standard deviation 0.5 there is most to learn.
+    The defaults put most training on σ between 0.1 and 1, where data of standard deviation 0.5 have most to teach.
 
     Source: Karras et al. 2022, arXiv 2206.00364, table 1, P_mean and P_std.
     """

@@ -64,7 +64,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"images": 1, "batch": 1, "snapshots": 1, "first_snapshot": 1, "warmup": 0, "seed": 0}.items():
+        smallest = {"images": 1, "batch": 1, "snapshots": 1, "first_snapshot": 1, "warmup": 0, "seed": 0}
+        for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}: give at least {least}")
         if not self.learning_rate > 0 or not self.clip > 0:

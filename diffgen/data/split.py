@@ -32,6 +32,10 @@ class Points:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __getitem__(self, index: slice | Tensor) -> Points:
+        """Some of the points, with their classes."""
+        return Points(self.x[index], None if self.labels is None else self.labels[index])
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser
 from diffgen.loss import Norm, row_error
+from diffgen.metrics.estimate import Estimate
 from diffgen.rng import generator
 
 IMAGES_AT_ONCE = 64
@@ -95,14 +97,6 @@ def denoising_error(
     return errors
 
 
-class Peak(NamedTuple):
-    """The largest gap of a curve: where it is (σ), how high, its standard error."""
-
-    sigma: float
-    gap: float
-    stderr: float
-
-
 @dataclass(frozen=True, eq=False)
 class GapCurve:
     """G(σ) = (E_val(σ) − E_train(σ)) / E_train(σ), with the per-image errors that it came from.
@@ -138,26 +132,67 @@ class GapCurve:
         return self.val / self.train - 1
 
     @property
-    def stderr(self) -> Tensor:
-        """The standard error of G(σ), (S,), by the delta method for a ratio of means.
+    def influence(self) -> Tensor:
+        """What each image contributes to the error of G(σ), (S, max(N_train, N_val)): independent terms of mean 0.
 
-        Var G ≈ [Var V + (V/T)² Var T − 2 (V/T) Cov(V, T)] / T², V = E_val, T = E_train. The covariance is there because
-        the i-th images of both splits share their noise.
+        To first order G − E[G] = Σ_i u_i, u_i = (v_i − V) / (T N_val) − (V/T) (t_i − T) / (T N_train). Place i holds
+        the i-th image of both splits, for these share their noise and are not independent. Curves over the same images
+        have their influences in the same places, so differences and averages of G have the same sums of u.
         """
-        t, v, n = self.train_errors.double(), self.val_errors.double(), self.n
-        if n < 2:
-            return torch.full((len(self.sigmas),), float("nan"), dtype=torch.float64)
-        ratio = self.val / self.train
-        centred = (v[:, :n] - v[:, :n].mean(1, True)) * (t[:, :n] - t[:, :n].mean(1, True))
-        covariance = centred.sum(1) / (n - 1) * n / (t.shape[1] * v.shape[1])
-        variance = v.var(1) / v.shape[1] + ratio**2 * t.var(1) / t.shape[1] - 2 * ratio * covariance
-        return variance.clamp(min=0).sqrt() / self.train
+        train, val = self.train_errors.double(), self.val_errors.double()
+        (t, v), ratio = (self.train[:, None], self.val[:, None]), (self.val / self.train)[:, None]
+        u = torch.zeros(len(self.sigmas), max(train.shape[1], val.shape[1]), dtype=torch.float64)
+        u[:, : val.shape[1]] += (val - v) / (t * val.shape[1])
+        u[:, : train.shape[1]] -= ratio * (train - t) / (t * train.shape[1])
+        return u
 
     @property
-    def peak(self) -> Peak:
-        """The largest G on the grid."""
-        i = int(self.gap.argmax())
-        return Peak(float(self.sigmas[i]), float(self.gap[i]), float(self.stderr[i]))
+    def stderr(self) -> Tensor:
+        """The standard error of G(σ), (S,): √(Σ_i u_i² n / (n − 1)), the delta method for a ratio of means."""
+        if self.n < 2:
+            return torch.full((len(self.sigmas),), float("nan"), dtype=torch.float64)
+        return (self.influence.square().sum(1) * self.n / (self.n - 1)).sqrt()
+
+    def at(self, sigma: float) -> Estimate:
+        """G at the noise level of the grid nearest to `sigma` (in log σ)."""
+        i = int((self.sigmas.double().log() - math.log(sigma)).abs().argmin())
+        return Estimate(self.gap[i], self.stderr[i], self.n)
+
+    @property
+    def peak(self) -> Estimate:
+        """The largest G on the grid, with the standard error of G there."""
+        return self.at(self.peak_sigma)
+
+    @property
+    def peak_sigma(self) -> float:
+        """Where on the grid G is largest."""
+        return float(self.sigmas[self.gap.argmax()])
+
+
+def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Resample the images of curves over the same images: what E_train and E_val could have been, by chance.
+
+    Training and validation images are drawn with replacement, the same ones for every curve and noise level, so the
+    spread of any function of the result (a peak's height or place, a difference between snapshots) is its own.
+
+    Args:
+        curves: C curves over the same images and noise levels.
+        draws: how many times to resample.
+        seed: of the resampling.
+
+    Returns:
+        E_train and E_val, each (draws, C, S). G is their ratio less 1.
+
+    Source: Efron 1979, *Bootstrap Methods: Another Look at the Jackknife*.
+    """
+    randomness, means = generator(seed), []
+    for errors in ([c.train_errors for c in curves], [c.val_errors for c in curves]):
+        stacked = torch.stack(errors).double()
+        n = stacked.shape[2]
+        picks = torch.randint(n, (draws, n), generator=randomness)
+        counts = torch.zeros(draws, n, dtype=torch.float64).scatter_add_(1, picks, torch.ones(draws, n).double())
+        means.append(torch.einsum("bn,csn->bcs", counts / n, stacked))
+    return means[0], means[1]
 
 
 def generalization_gap(

@@ -38,7 +38,7 @@ class LabelEmbedding(nn.Module):
         """
         if bool((labels >= self.classes).any()) or bool((labels < -1).any()):
             bad = labels[(labels >= self.classes) | (labels < -1)][0].item()
-            raise ValueError(f"labels holds {bad}: this network knows the classes 0 … {self.classes - 1} and −1 for none")
+            raise ValueError(f"labels holds {bad}: the network knows 0 … {self.classes - 1} and −1 for none")
         return self.vectors(labels + 1)
 
 

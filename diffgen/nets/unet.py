@@ -1,4 +1,4 @@
-"""A small U-Net with the lessons of EDM: residual blocks modulated by the noise level, group norm, optional attention."""
+"""A small U-Net with the lessons of EDM: residual blocks modulated by the noise level, group norm, attention."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class UNetConfig:
         halvings = len(self.multipliers) - 1
         if len(shape) != 3 or shape[1] % 2**halvings or shape[2] % 2**halvings:
             raise ValueError(
-                f"multipliers has {halvings + 1} levels: images of shape {tuple(shape)} cannot be halved {halvings} times"
+                f"multipliers has {halvings + 1} levels: shape {tuple(shape)} can't be halved {halvings} times"
             )
         return UNet(self, shape, classes)
 
@@ -86,7 +86,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """Levels of residual blocks down and up again; each block on the way up also sees its twin's output from the way down."""
+    """Levels of residual blocks down and up again; each block on the way up also sees its twin on the way down."""
 
     def __init__(self, config: UNetConfig, shape: torch.Size, classes: int = 0):
         super().__init__()
@@ -105,7 +105,8 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             level(i, widths[min(i + 1, len(widths) - 1)], widths[i]) for i in reversed(range(len(widths)))
         )
-        self.norm, self.leave = nn.GroupNorm(groups(widths[0]), widths[0]), zero(nn.Conv2d(widths[0], shape[0], 3, padding=1))
+        self.norm = nn.GroupNorm(groups(widths[0]), widths[0])
+        self.leave = zero(nn.Conv2d(widths[0], shape[0], 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
         """Return F(x), (B, C, H, W)."""

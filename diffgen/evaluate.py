@@ -1,0 +1,134 @@
+"""Evaluate the snapshots of a run, and keep what was computed in the run's folder, by all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
+from diffgen.data import Split
+from diffgen.loss import Norm
+from diffgen.metrics.gap import GapCurve, generalization_gap
+from diffgen.rng import generator
+from diffgen.runs import DECIDING, Snapshot, fingerprint
+from diffgen.sample import sample
+from diffgen.schedule import edm_sigmas
+
+EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py")
+"""The sources that decide what is computed here."""
+
+
+def kept(
+    snapshot: Snapshot, name: str, settings: dict[str, Any], compute: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What `compute` returns, from the run's folder if it was computed there before with equal settings and equal code.
+
+    Args:
+        snapshot: what is evaluated.
+        name: what is computed, the beginning of the file's name.
+        settings: all that the result depends on beside the snapshot, as JSON.
+        compute: returns the result as named tensors.
+    """
+    key = json.dumps(settings, sort_keys=True) + fingerprint(EVALUATING)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:10]
+    path = snapshot.run.folder / "results" / f"{name}-{snapshot.images:012d}-{digest}.safetensors"
+    try:
+        return read_tensors(path)[0]
+    except (FileNotFoundError, DamagedFile):  # a result can always be computed again
+        result = compute()
+    path.parent.mkdir(exist_ok=True)
+    write_tensors(path, result, settings)
+    return result
+
+
+def gap_curves(
+    snapshots: Sequence[Snapshot],
+    split: Split,
+    sigmas: Tensor,
+    *,
+    images: int | None = None,
+    draws: int = 1,
+    norm: Norm = "mse",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> list[GapCurve]:
+    """The generalization gap of each snapshot, over the same images with the same noise.
+
+    Args:
+        snapshots: of one run, as `train` yields them.
+        split: the data that the run was trained on.
+        sigmas: noise levels, (S,).
+        images: use the first so many of each split; None is all.
+        draws: noise draws an image.
+        norm: of the error, see `generalization_gap`.
+        seed: of the noise.
+        device: where to compute.
+        progress: show a bar.
+
+    Returns:
+        One `GapCurve` a snapshot.
+    """
+    train, val = split.train[:images], split.val[:images]
+    settings = {"sigmas": sigmas.tolist(), "train": len(train), "val": len(val), "draws": draws, "norm": norm}
+
+    def curve(snapshot: Snapshot) -> GapCurve:
+        def compute() -> dict[str, Tensor]:
+            denoiser = snapshot.denoiser(device=device)
+            found = generalization_gap(denoiser, train, val, sigmas, draws=draws, norm=norm, seed=seed)
+            return {"train": found.train_errors, "val": found.val_errors}
+
+        errors = kept(snapshot, "gap", {**settings, "seed": seed}, compute)
+        return GapCurve(sigmas, errors["train"], errors["val"])
+
+    return [curve(s) for s in tqdm(snapshots, desc="gap of each snapshot", unit="snapshot", disable=not progress)]
+
+
+def samples(
+    snapshot: Snapshot,
+    n: int,
+    *,
+    steps: int = 32,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    batch_size: int = 256,
+) -> Tensor:
+    """Draw n samples of a snapshot by Heun's method on EDM's grid; the i-th starts from the same noise in all of them.
+
+    Args:
+        snapshot: what to sample from.
+        n: how many.
+        steps: of the sampler.
+        labels: classes, (n,), or None.
+        seed: of the initial noise.
+        device: where to compute.
+        batch_size: samples at a time: it changes memory and speed, not the result.
+
+    Returns:
+        (n, *), on the CPU.
+    """
+
+    def compute() -> dict[str, Tensor]:
+        denoiser, sigmas = snapshot.denoiser(device=device), edm_sigmas(steps)
+        noise = sigmas[0] * initial_noise(n, snapshot.shape, seed)
+        parts = zip(noise.split(batch_size), [None] * n if labels is None else labels.split(batch_size))
+        done = [
+            sample(denoiser, x.to(device), sigmas, None if c is None else c.to(device)).cpu()
+            for x, c in tqdm(list(parts), desc="sampling", unit="batch", leave=False)
+        ]
+        return {"samples": torch.cat(done)}
+
+    classes = None if labels is None else labels.tolist()
+    return kept(snapshot, "samples", {"n": n, "steps": steps, "labels": classes, "seed": seed}, compute)["samples"]
+
+
+def initial_noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """N(0, I), (n, *shape); the first rows stay the same when n grows."""
+    return torch.randn((n, *shape), generator=generator(seed))
