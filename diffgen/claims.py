@@ -121,10 +121,10 @@ def _row(claim: Claim, link: str | None) -> str:
     cells = [
         f'<a href="{html.escape(link)}">{name}</a>' if link else name,
         _formulas(claim.statement),
+        f'<span class="verdict {claim.verdict.split()[0]}">{claim.verdict}</span>',
         _formulas(claim.measured),
         html.escape(claim.interval),
         html.escape(claim.threshold),
-        f'<span class="verdict {claim.verdict.split()[0]}">{claim.verdict}</span>',
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

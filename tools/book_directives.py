@@ -1,4 +1,4 @@
-"""Sphinx directives that show on one page what the chapters glued: `claims` and `glued-figure`.
+"""A Sphinx extension of the book: the directives `claims` and `glued-figure` show on one page what chapters glued.
 
 Both are filled when all pages have been read, from what the notebooks on the site carry, whoever executed them; before
 a chapter has been executed they say so instead of failing.
@@ -7,6 +7,7 @@ a chapter has been executed they say so instead of failing.
 import ast
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -35,7 +36,7 @@ class GluedFigure(Directive):
 
     required_arguments = 2
     has_content = True
-    option_spec = {"alt": directives.unchanged_required}
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
 
     def run(self):
         """Leave a mark inside of a figure with the caption."""
@@ -71,10 +72,19 @@ def _fill(app, doctree, docname):
     for place in list(doctree.findall(GluedImage)):
         png = _glued(app, place["document"]).get(place["key"], {}).get("image/png")
         if png:
+            # embedded: images were collected when the pages were read; "?" tells Sphinx to leave the address alone
             uri = "data:image/png;base64," + png.replace("\n", "")
-            place.replace_self(nodes.image(uri=uri, alt=place["alt"]))
+            place.replace_self(nodes.image(uri=uri, alt=place["alt"], candidates={"?": uri}))
         else:
             place.replace_self(nodes.paragraph(text=f"(drawn by {place['document']} once it has been executed)"))
+
+
+def _without_thebe(app, config):
+    # Jupyter Book always loads Thebe (code that runs on a server): its script names another site and, with this Sphinx,
+    # comes twice, which is an error in the browser's console
+    for event in ("env-before-read-docs", "doctree-resolved"):
+        listeners = app.events.listeners[event]
+        listeners[:] = [one for one in listeners if not one.handler.__module__.startswith("sphinx_thebe")]
 
 
 def setup(app):
@@ -83,5 +93,6 @@ def setup(app):
         app.add_node(node)
     app.add_directive("claims", Claims)
     app.add_directive("glued-figure", GluedFigure)
+    app.connect("config-inited", _without_thebe)
     app.connect("doctree-resolved", _fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -25,7 +25,7 @@ from jupyter_book.sphinx import build_sphinx
 from diffgen import book
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "tools/book_directives.py"]
+STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py"]
 
 
 def execute(preset: str, values: dict[str, str], out: Path, progress: bool = True) -> list[str]:
