@@ -1,0 +1,54 @@
+"""The chapters, executed once a session with the preset smoke, and the site built from them."""
+
+import ast
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))  # build_book, pairs and vendor are scripts, not part of the package
+
+
+class SmokeBook:
+    """Executes each chapter at most once, from nothing: it trains into a folder of this session."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.parameters = {"preset": "smoke", "results": str(out / "runs")}
+
+    @functools.cache  # noqa: B019, one object a session
+    def chapter(self, path: Path) -> Path:
+        """The executed notebook of a chapter."""
+        from diffgen import book
+
+        return book.run_chapter(
+            path, self.parameters, self.out / "executed" / "smoke" / path.name, ROOT, progress=False
+        )
+
+    def build(self) -> subprocess.CompletedProcess:
+        """What `make book` runs, on the chapters executed here."""
+        command = [sys.executable, "tools/build_book.py", "--preset", "smoke", "--out", self.out]
+        command += ["-p", "results", self.parameters["results"]]
+        return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="session")
+def smoke_book(tmp_path_factory):
+    """The book at the preset smoke."""
+    return SmokeBook(tmp_path_factory.mktemp("book"))
+
+
+@pytest.fixture(scope="session")
+def site(smoke_book):
+    """The folder of the built site; a warning while it was built is a failure."""
+    from diffgen import book
+
+    for path in book.chapters(ROOT):
+        smoke_book.chapter(path)
+    done = smoke_book.build()
+    assert done.returncode == 0, done.stdout[-5000:]
+    return smoke_book.out / "html"

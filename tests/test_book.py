@@ -1,0 +1,291 @@
+"""The book's machinery: parameters, execution, staleness, ledgers, pairs and vendored files. The site: test_site.py."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import build_book
+import pairs
+import pytest
+import vendor
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffgen import book, cli
+from diffgen.claims import FAILS, HOLDS, INCONCLUSIVE, Ledger
+
+PARAMETERS = """\
+from typing import Literal
+preset: Literal["smoke", "quick"] = "quick"  # how much to compute
+seed: int = 0  # of everything
+widths: tuple[int, ...] = (8, 16)  # channels
+fail: bool = False  # raise
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A book of two small chapters, the working directory in it."""
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: chapters/index\n")
+    for name in ("01_one", "02_two"):
+        source = (
+            f'# %% tags=["parameters"]\n{PARAMETERS}\n# %%\nprint(preset, seed, widths)\n'
+            '# %%\nif fail:\n    raise RuntimeError("as asked,\\nin two lines")\n'
+        )
+        (tmp_path / "chapters" / f"{name}.py").write_text(source)
+        (tmp_path / "chapters" / f"{name}.ipynb").write_text(pairs.notebook(tmp_path / "chapters" / f"{name}.py"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- parameters -------------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_read_with_type_default_and_help(toy):
+    known = book.parameters(toy / "chapters" / "01_one.ipynb")
+    assert [(p.name, p.type, p.default, p.help) for p in known] == [
+        ("preset", "Literal['smoke', 'quick']", "quick", "how much to compute"),
+        ("seed", "int", 0, "of everything"),
+        ("widths", "tuple[int, ...]", (8, 16), "channels"),
+        ("fail", "bool", False, "raise"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"sed": 1}, ["unknown parameter sed = 1", "did you mean seed?", "preset, seed, widths, fail"]),
+        ({"seed": "1"}, ["parameter seed = '1'", "valid integer"]),
+        ({"seed": 1.5}, ["parameter seed = 1.5", "int"]),
+        ({"preset": "nope"}, ["parameter preset = 'nope'", "'smoke' or 'quick'"]),
+        ({"widths": [1, "x"]}, ["parameter widths", "tuple[int, ...]"]),
+        ({"fail": object()}, ["parameter fail"]),
+    ],
+)
+def test_a_wrong_parameter_is_one_line_that_names_it(toy, values, words):
+    with pytest.raises(book.ParameterError) as error:
+        book.validate(book.parameters(toy / "chapters" / "01_one.ipynb"), values)
+    assert "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_lists_become_the_declared_tuples(toy):
+    known = book.parameters(toy / "chapters" / "01_one.ipynb")
+    assert book.validate(known, {"widths": [4, 8]}) == {"widths": (4, 8)}
+
+
+@pytest.mark.parametrize("name", ["01", "1", "01_one"])
+def test_chapter_names(toy, name):
+    assert book.find_chapter(name).stem == "01_one"
+
+
+def test_unknown_chapter_lists_the_known(toy):
+    with pytest.raises(book.ChapterError, match="no chapter '7'; there are 01_one, 02_two"):
+        book.find_chapter("7")
+
+
+@pytest.mark.parametrize(
+    ("injected", "words"),
+    [
+        ("", None),
+        ("seed = 3\nwidths = [1, 2]", None),
+        ("typo = 1", "unknown parameter typo = 1; valid: preset, seed, widths, fail"),
+        ('seed = "x"', "parameter seed = 'x'"),
+        ('preset = "nope"', "it should be 'smoke' or 'quick'"),
+    ],
+)
+def test_plain_papermill_fails_clearly(toy, injected, words):
+    """check_parameters in a kernel, after a cell as papermill injects it."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    sources = [PARAMETERS, *(["# Parameters\n" + injected] if injected else [])]
+    sources += ["from diffgen import book\nbook.check_parameters()", "print(seed, widths)"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    client = NotebookClient(notebook, kernel_name="python3", timeout=120)
+    if words is None:
+        client.execute()
+        shown = "3 (1, 2)" if injected else "0 (8, 16)"
+        assert notebook.cells[-1].outputs[0].text.strip() == shown
+    else:
+        with pytest.raises(CellExecutionError) as error:
+            client.execute()
+        assert error.value.ename == "ParameterError"
+        assert words in error.value.evalue
+
+
+# --- execution --------------------------------------------------------------------------------------------------------
+
+
+def test_command_line(toy, capsys):
+    assert cli.main(["chapter", "01", "--seed", "3", "--widths", "[1, 2]", "-o", "out/x.ipynb"]) == 0
+    assert capsys.readouterr().out.endswith("x.ipynb\n")
+    executed = json.loads(Path("out/x.ipynb").read_text())
+    assert "quick 3 [1, 2]" in str(executed["cells"])
+    assert executed["metadata"]["diffgen"]["parameters"] == {"seed": 3, "widths": [1, 2]}
+    assert str(toy) not in json.dumps(executed["metadata"])
+
+
+@pytest.mark.parametrize("args", [["--sed", "1"], ["--seed", "x"], ["--preset", "nope"], ["--fail", "maybe"]])
+def test_command_line_refuses_before_anything_runs(toy, capsys, args):
+    assert cli.main(["chapter", "01", *args]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("diffgen chapter 01: ")
+    assert message.count("\n") == 1
+    assert not list(toy.glob("*.ipynb"))
+
+
+def test_command_line_help_teaches(toy, capsys):
+    assert cli.main(["chapter"]) == 0
+    assert "01_one" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["chapter", "1", "--help"])
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("--preset", "'smoke', 'quick'", "how much to compute", "(default: 0)"))
+
+
+def test_a_failing_chapter_leaves_the_last_good_output_and_says_where_the_rest_is(toy):
+    output = toy / "out.ipynb"
+    book.run_chapter("01", {}, output, progress=False)
+    good = output.read_bytes()
+    with pytest.raises(book.ChapterError) as error:
+        book.run_chapter("01", {"fail": True}, output, progress=False)
+    assert "01_one failed in cell" in str(error.value)
+    assert "RuntimeError: as asked, in two lines" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert output.read_bytes() == good
+    assert sorted(path.name for path in toy.glob("*out*")) == ["out.failed.ipynb", "out.ipynb"]
+    assert not list(toy.glob(".out*")), "nothing half-finished"
+    book.run_chapter("01", {}, output, progress=False)
+    assert not (toy / "out.failed.ipynb").exists()
+
+
+def test_one_failure_does_not_stop_the_others(toy, monkeypatch, capsys):
+    monkeypatch.setattr(build_book, "ROOT", toy)
+    source = toy / "chapters" / "01_one.py"
+    source.write_text(source.read_text().replace("fail: bool = False", "fail: bool = True"))
+    source.with_suffix(".ipynb").write_text(pairs.notebook(source))
+    failures = build_book.execute("smoke", {}, toy / "out", progress=False)
+    assert len(failures) == 1
+    assert "01_one failed" in failures[0]
+    assert (toy / "out" / "executed" / "smoke" / "02_two.ipynb").exists()
+    capsys.readouterr()
+    build_book.execute("smoke", {}, toy / "out", progress=False)
+    assert "02_two: up to date" in capsys.readouterr().out
+
+
+# --- staleness --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(toy, monkeypatch):
+    """The execution key of a toy chapter, over a copy of the library in which a test may change files."""
+    shutil.copytree(ROOT / "diffgen", toy / "diffgen", ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
+    monkeypatch.setattr(book, "__file__", str(toy / "diffgen" / "book.py"))
+    return lambda **values: book.execution_key(toy / "chapters" / "01_one.ipynb", {"preset": "smoke"} | values)
+
+
+@pytest.mark.parametrize("name", ["sample.py", "widgets/toy.js", "diffgen.mplstyle", "nets/new.py"])
+def test_a_changed_library_makes_stale_and_its_undoing_fresh(toy, key, name):
+    before, path = key(), toy / "diffgen" / name
+    text = path.read_text() if path.exists() else None
+    path.write_text((text or "") + "\n")
+    assert key() != before
+    path.unlink() if text is None else path.write_text(text)
+    assert key() == before
+
+
+def test_what_else_makes_stale(toy, key, monkeypatch):
+    before = key()
+    assert key(seed=1) != before
+    os.utime(toy / "diffgen" / "sample.py", (1, 1))
+    assert key() == before, "times of change do not count"
+    monkeypatch.setattr(book, "versions", lambda: {"torch": "0"})
+    assert key() != before
+    monkeypatch.undo()
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+@given(numbers=st.tuples(NUMBERS, NUMBERS, NUMBERS), threshold=NUMBERS)
+def test_a_verdict_is_where_the_interval_lies(numbers, threshold):
+    low, estimate, high = sorted(numbers)
+    claim = book.Claim("C1", "", "", estimate, low, high, above=threshold)
+    expected = HOLDS if threshold < low else FAILS if threshold > high else INCONCLUSIVE
+    assert claim.verdict == expected
+    mirrored = book.Claim("C1", "", "", -estimate, -high, -low, below=-threshold)
+    assert mirrored.verdict == expected
+    opposite = book.Claim("C1", "", "", estimate, low, high, below=threshold)
+    assert {claim.verdict, opposite.verdict} in ({HOLDS, FAILS}, {INCONCLUSIVE})
+
+
+def test_what_was_not_measured_is_inconclusive():
+    assert book.Claim("C1", "", "", float("nan"), 0, 1, above=-5).verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"above": 0, "below": 0}, "exactly one"),
+        ({}, "exactly one"),
+        ({"above": 0, "low": 2}, "outside of its interval"),
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        book.Claim(**{"id": "C1", "statement": "", "measured": "", "estimate": 1, "low": 0, "high": 2} | arguments)
+
+
+def test_ledger_shows_formulas_escapes_the_rest_and_comes_back_from_its_json():
+    ledger = Ledger([book.Claim("C1", "$G<1$ & <more>", "slope", 1, 0.5, 2, above=0)])
+    html = ledger._repr_html_()
+    assert r"\(G&lt;1\) &amp; &lt;more&gt;" in html
+    assert '<span class="verdict holds">holds</span>' in html
+    assert Ledger.loads(ledger.dumps()).claims == ledger.claims
+
+
+# --- pairs and vendored files -----------------------------------------------------------------------------------------
+
+
+def test_pairs_agree():
+    assert pairs.problems() == []
+
+
+def test_pairs_that_differ_are_found(toy):
+    folder = toy / "chapters"
+    assert pairs.problems(folder) == []
+    with (folder / "01_one.py").open("a") as file:
+        file.write("\n# %%\n1 + 1\n")
+    (folder / "02_two.py").unlink()
+    assert [line.split()[0] for line in pairs.problems(folder)] == ["01_one.ipynb", "02_two.ipynb"]
+
+
+def test_unchanged_cells_keep_their_ids(toy):
+    source = toy / "chapters" / "01_one.py"
+    before = [cell["id"] for cell in json.loads(pairs.notebook(source))["cells"]]
+    source.write_text("# %% [markdown]\n# # A title\n\n" + source.read_text())
+    assert [cell["id"] for cell in json.loads(pairs.notebook(source))["cells"]][1:] == before
+
+
+def test_a_tarball_with_another_hash_is_refused(tmp_path):
+    tarball = tmp_path / "x.tgz"
+    tarball.write_bytes(b"not what was pinned")
+    with pytest.raises(SystemExit, match="not the pinned"):
+        vendor.check(vendor.PACKAGES[0], tarball)
+
+
+def test_vendored_files_are_complete_and_left_alone():
+    vendor.vendor()
+    stamp = (vendor.VENDOR / "complete").stat().st_mtime_ns
+    vendor.vendor()
+    assert (vendor.VENDOR / "complete").stat().st_mtime_ns == stamp
+    for name in ("require.js", "widgets-setup.js", "anywidget.js", "html-manager/embed-amd.js"):
+        assert (vendor.VENDOR / name).stat().st_size > 100
+    assert len(list((vendor.VENDOR / "mathjax").rglob("*.woff"))) > 10

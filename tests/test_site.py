@@ -1,0 +1,133 @@
+"""The built site in headless Chromium, the network blocked: no error, no failed request, nothing from elsewhere."""
+
+import contextlib
+import functools
+import http.server
+import re
+import shutil
+import threading
+import time
+
+import pytest
+from conftest import ROOT
+
+from diffgen import book
+
+pytestmark = pytest.mark.browser
+VIEWS = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+}
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "no chromium on PATH; install it (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def watched(chromium, address, **view):
+    """A page, and the list of what goes wrong on it."""
+    context, wrong = chromium.new_context(**view), []
+    page = context.new_page()
+
+    def route(request_route):
+        if request_route.request.url.startswith((address, "data:", "blob:")):
+            request_route.continue_()
+        else:
+            wrong.append(f"asks for {request_route.request.url}")
+            request_route.abort()
+
+    page.route("**/*", route)
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    page.on("response", lambda response: wrong.append(f"{response.status} {response.url}") if not response.ok else None)
+    yield page, wrong
+    context.close()
+
+
+def test_second_build_does_nothing(site, smoke_book):
+    start = time.monotonic()
+    shown = smoke_book.build().stdout
+    assert shown.count("up to date") == len(book.chapters(ROOT)) + 1, shown
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_opens_without_an_error_and_fits(site, address, chromium, view):
+    pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "_static" not in path.parts)
+    assert len(pages) >= len(book.chapters(ROOT)) + 4
+    problems = []
+    for name in pages:
+        with watched(chromium, address, **VIEWS[view]) as (page, wrong):
+            page.goto(address + name, wait_until="networkidle")
+            page.wait_for_timeout(200)
+            width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            wrong += [f"{width} pixels wider than the screen"] if width > 0 else []
+            wrong += ["a formula was not set"] * page.locator("mjx-merror").count()
+            broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src.slice(0, 99))"
+            wrong += [f"broken image {source}" for source in page.evaluate(broken)]
+            problems += [f"{name}: {text}" for text in wrong]
+    assert problems == []
+
+
+def test_dark_mode_is_dark(address, chromium):
+    with watched(chromium, address, **VIEWS["dark"]) as (page, _):
+        page.goto(address + "chapters/index.html", wait_until="networkidle")
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", color)[:3])) < 60
+
+
+def test_landing_page_shows_the_main_figure_and_all_claims(address, chromium, smoke_book):
+    with watched(chromium, address, **VIEWS["desktop"]) as (page, _):
+        page.goto(address, wait_until="networkidle")
+        shown = page.locator("table.claims tbody tr td:first-child").all_inner_texts()
+        assert sorted(shown) == sorted(claim.id for claim in smoke_book.claims())
+        assert shown
+        figure = page.locator("figure img").first
+        assert figure.evaluate("image => image.naturalWidth") > 300
+        assert figure.get_attribute("alt")
+
+
+def test_sliders_move_and_their_numbers_change(site, address, chromium):
+    """Without a kernel: every slider on every chapter changes what its widget says."""
+    moved = 0
+    for path in sorted(site.glob("chapters/0*.html")):
+        with watched(chromium, address, **VIEWS["desktop"]) as (page, wrong):
+            page.goto(address + f"chapters/{path.name}", wait_until="networkidle")
+            for slider in page.locator(".cell_output input[type=range]:visible").all():
+                widget = slider.locator("xpath=ancestor::*[contains(@class, 'cell_output')]")
+                before = widget.inner_text()
+                slider.focus()
+                for _ in range(3):
+                    slider.press("ArrowLeft" if slider.input_value() == slider.get_attribute("max") else "ArrowRight")
+                page.wait_for_timeout(500)
+                assert widget.inner_text() != before, f"{path.name}: a slider changes nothing that can be read"
+                moved += 1
+            assert wrong == []
+    assert moved, "the toy model's chapter has a live widget"
