@@ -25,9 +25,21 @@ class SmokeBook:
         """The executed notebook of a chapter."""
         from diffgen import book
 
-        return book.run_chapter(
-            path, self.parameters, self.out / "executed" / "smoke" / path.name, ROOT, progress=False
-        )
+        output = self.out / "executed" / "smoke" / path.name
+        return book.run_chapter(path, self.parameters, output, ROOT, progress=False)
+
+    def claims(self) -> list:
+        """The claims of all chapters, from the ledgers that the executed notebooks carry."""
+        from diffgen.claims import Ledger
+
+        found = []
+        for path in sorted((self.out / "executed" / "smoke").glob("*.ipynb")):
+            cells = json.loads(path.read_text())["cells"]
+            for output in (output for cell in cells for output in cell.get("outputs", [])):
+                if output.get("metadata", {}).get("scrapbook", {}).get("name") == "ledger":
+                    text = "".join(output["data"]["application/papermill.record/text/plain"])
+                    found += Ledger.loads(ast.literal_eval(text)).claims
+        return found
 
     def build(self) -> subprocess.CompletedProcess:
         """What `make book` runs, on the chapters executed here."""
