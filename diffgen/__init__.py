@@ -8,6 +8,7 @@ from diffgen.data import DataConfig, Points, Split, load_data
 from diffgen.data.toy import circle
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Guided, Unconditional, Windowed
+from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import GapCurve, denoising_error, generalization_gap
 from diffgen.metrics.neighbours import memorized_fraction
@@ -20,7 +21,7 @@ from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
 from diffgen.train import TrainConfig
 
 __all__ = [
-    "DataConfig", "Denoiser", "ErrorProne", "GapCurve", "GaussianDenoiser", "Guided", "LogNormal", "MLPConfig",
+    "DataConfig", "Denoiser", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided", "LogNormal", "MLPConfig",
     "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State", "TrainConfig", "UNetConfig",
     "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler", "find_run", "frechet_distance",
     "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas", "memorized_fraction", "presets", "sample",

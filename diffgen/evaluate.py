@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +14,14 @@ from tqdm import tqdm
 
 from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
 from diffgen.data import Split
+from diffgen.denoiser import Denoiser
+from diffgen.guidance import Guided
 from diffgen.loss import Norm
 from diffgen.metrics.gap import GapCurve, generalization_gap
+from diffgen.metrics.neighbours import nearest_similarity
 from diffgen.rng import generator
 from diffgen.runs import DECIDING, Snapshot, fingerprint
-from diffgen.sample import sample
+from diffgen.sample import sample, trajectory
 from diffgen.schedule import edm_sigmas
 
 EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py")
@@ -47,11 +51,31 @@ def kept(
     return result
 
 
+@dataclass(frozen=True)
+class Guide:
+    """A snapshot that guides another with a weight: see `Guided`."""
+
+    snapshot: Snapshot
+    weight: float
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a result depends on."""
+        return {"run": self.snapshot.run.folder.name, "images": self.snapshot.images, "weight": self.weight}
+
+
+def guided(snapshot: Snapshot, guide: Guide | None, device: str | torch.device = "cpu") -> Denoiser:
+    """The denoiser of a snapshot, guided or not."""
+    main = snapshot.denoiser(device=device)
+    return Guided(main, guide.snapshot.denoiser(device=device), guide.weight) if guide else main
+
+
 def gap_curves(
     snapshots: Sequence[Snapshot],
     split: Split,
     sigmas: Tensor,
     *,
+    guide: Guide | None = None,
     images: int | None = None,
     draws: int = 1,
     norm: Norm = "mse",
@@ -65,6 +89,7 @@ def gap_curves(
         snapshots: of one run, as `train` yields them.
         split: the data that the run was trained on.
         sigmas: noise levels, (S,).
+        guide: what guides each of them.
         images: use the first so many of each split; None is all.
         draws: noise draws an image.
         norm: of the error, see `generalization_gap`.
@@ -77,14 +102,15 @@ def gap_curves(
     """
     train, val = split.train[:images], split.val[:images]
     settings = {"sigmas": sigmas.tolist(), "train": len(train), "val": len(val), "draws": draws, "norm": norm}
+    settings |= {"seed": seed, "guide": guide and guide.settings}
 
     def curve(snapshot: Snapshot) -> GapCurve:
         def compute() -> dict[str, Tensor]:
-            denoiser = snapshot.denoiser(device=device)
+            denoiser = guided(snapshot, guide, device)
             found = generalization_gap(denoiser, train, val, sigmas, draws=draws, norm=norm, seed=seed)
             return {"train": found.train_errors, "val": found.val_errors}
 
-        errors = kept(snapshot, "gap", {**settings, "seed": seed}, compute)
+        errors = kept(snapshot, "gap", settings, compute)
         return GapCurve(sigmas, errors["train"], errors["val"])
 
     return [curve(s) for s in tqdm(snapshots, desc="gap of each snapshot", unit="snapshot", disable=not progress)]
@@ -94,6 +120,7 @@ def samples(
     snapshot: Snapshot,
     n: int,
     *,
+    guide: Guide | None = None,
     steps: int = 32,
     labels: Tensor | None = None,
     seed: int = 0,
@@ -105,6 +132,7 @@ def samples(
     Args:
         snapshot: what to sample from.
         n: how many.
+        guide: what guides it.
         steps: of the sampler.
         labels: classes, (n,), or None.
         seed: of the initial noise.
@@ -116,7 +144,7 @@ def samples(
     """
 
     def compute() -> dict[str, Tensor]:
-        denoiser, sigmas = snapshot.denoiser(device=device), edm_sigmas(steps)
+        denoiser, sigmas = guided(snapshot, guide, device), edm_sigmas(steps)
         noise = sigmas[0] * initial_noise(n, snapshot.shape, seed)
         parts = zip(noise.split(batch_size), [None] * n if labels is None else labels.split(batch_size))
         done = [
@@ -126,7 +154,53 @@ def samples(
         return {"samples": torch.cat(done)}
 
     classes = None if labels is None else labels.tolist()
-    return kept(snapshot, "samples", {"n": n, "steps": steps, "labels": classes, "seed": seed}, compute)["samples"]
+    settings = {"n": n, "steps": steps, "labels": classes, "seed": seed, "guide": guide and guide.settings}
+    return kept(snapshot, "samples", settings, compute)["samples"]
+
+
+def prediction_similarities(
+    snapshot: Snapshot,
+    split: Split,
+    *,
+    n: int,
+    steps: int = 32,
+    seed: int = 0,
+    features: Callable[[Tensor], Tensor] = torch.Tensor.clone,
+    device: str | torch.device = "cpu",
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """How near one-step predictions come to the training set, at each noise level of the sampler.
+
+    Three sets of predictions D(x; σ) are compared with all training images, by the cosine similarity of the nearest one:
+    for x on sampling trajectories, for noisy training images, and for noisy validation images. If trajectories ran
+    through the noisy training data, their predictions would be as near as those of the training images.
+
+    Args:
+        snapshot: D.
+        split: its data. The references are all training images; n images of each split are denoised.
+        n: trajectories, and images of each split.
+        steps: of the sampler (Heun).
+        seed: of the noise.
+        features: φ, (N, *) → (N, F), in which similarity is measured; the values themselves by default.
+        device: where to compute.
+
+    Returns:
+        The sampler's noise levels, (steps,), and {"train", "val", "trajectory"}: the similarities, (steps, n) each.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419.
+    """
+    denoiser, sigmas = snapshot.denoiser(device=device), edm_sigmas(steps)
+    noise = initial_noise(n, snapshot.shape, seed).to(device)
+    references = features(split.train.x)
+    found: dict[str, list[Tensor]] = {"train": [], "val": [], "trajectory": []}
+    states = trajectory(denoiser, sigmas[0] * noise, sigmas)
+    for sigma, state in zip(sigmas[:-1], tqdm(states, desc="along trajectories", unit="step", total=steps)):
+        predictions = {"trajectory": state.denoised}
+        for part, points in (("train", split.train), ("val", split.val)):
+            with torch.no_grad():
+                predictions[part] = denoiser(points.x[:n].to(device) + sigma * noise[: len(points.x[:n])], sigma)
+        for name, prediction in predictions.items():
+            found[name].append(nearest_similarity(features(prediction.cpu()), references))
+    return sigmas[:-1], {name: torch.stack(values) for name, values in found.items()}
 
 
 def initial_noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:

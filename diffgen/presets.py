@@ -5,7 +5,7 @@ A preset is a plain frozen dataclass. Take one, change what you like with `datac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from diffgen.data import DataConfig
@@ -45,6 +45,19 @@ class Preset:
     steps: int
     toy_draws: int = 50
     weights: tuple[float, ...] = (0, 0.25, 0.5, 1, 1.5, 2)
+
+    @property
+    def scaling(self) -> dict[tuple[int, int], TrainConfig]:
+        """The runs of chapter 4 by (training-set size, width): all else equal to the main one."""
+        return {
+            (n, channels): self.train.with_(
+                data=replace(self.train.data, n_train=n),
+                network=replace(self.train.network, channels=channels),
+                images=self.scaling_images,
+            )
+            for n in self.scaling_n_train
+            for channels in self.scaling_channels
+        }
 
 
 def smoke(seed: int = 0) -> Preset:

@@ -169,6 +169,21 @@ class GapCurve:
         return float(self.sigmas[self.gap.argmax()])
 
 
+def difference(a: GapCurve, b: GapCurve) -> tuple[Tensor, Tensor]:
+    """G_a(σ) − G_b(σ) of two denoisers on the same images, and its standard error, each (S,).
+
+    What the images contribute to both errors cancels: the standard error is that of Σ_i (u_i^a − u_i^b), see
+    `GapCurve.influence`, and usually much smaller than that of either gap.
+
+    Raises:
+        ValueError: the curves are not over equally many images and noise levels.
+    """
+    u, w = a.influence, b.influence
+    if u.shape != w.shape:
+        raise ValueError("the curves have other images or noise levels: evaluate both with the same arguments")
+    return a.gap - b.gap, ((u - w).square().sum(1) * a.n / (a.n - 1)).sqrt()
+
+
 def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Resample the images of curves over the same images: what E_train and E_val could have been, by chance.
 

@@ -150,3 +150,42 @@ def nearest_similarity(queries: Tensor, references: Tensor) -> Tensor:
     for r in references.split(max(1, PAIRS_AT_ONCE // max(1, len(q)))):
         best = torch.maximum(best, (q @ F.normalize(r.double(), dim=1).T).amax(1))
     return best
+
+
+def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
+    """How much nearer queries lie to the training set than to the validation set: Σ d²(q, val) / Σ d²(q, train) − 1.
+
+    d is the distance to the nearest point of a set. It is to samples what G(σ) is to a denoiser: both are ratios of
+    squared errors, a copy of a training point has d(q, train) = 0, and a generator that treats both sets alike has a
+    gap of 0. Both sets are cut to the size of the smaller one, or the larger would be nearer by its size alone.
+
+    The two sets differ by chance. Call it with fresh points of the same distribution for queries, and subtract: see
+    `sample_gap`.
+
+    Args:
+        queries: samples, or fresh points, (Q, *), Q ≥ 2.
+        train: training points, (N, *).
+        val: validation points, (M, *).
+
+    Returns:
+        The gap, with the standard error that comes from the queries (delta method for a ratio of means).
+    """
+    n = min(len(train), len(val))
+    to_train, to_val = (nearest(queries, points[:n], k=1).distance[:, 0].square() for points in (train, val))
+    ratio = to_val.mean() / to_train.mean()
+    stderr = Estimate.mean((to_val - ratio * to_train) / to_train.mean()).stderr
+    return Estimate(ratio - 1, stderr, len(queries))
+
+
+def sample_gap(samples: Tensor, train: Tensor, val: Tensor, fresh: Tensor) -> Estimate:
+    """The neighbour gap of samples, corrected for the luck of the split: that of the samples less that of fresh points.
+
+    Args:
+        samples: (S, *).
+        train: training points.
+        val: validation points.
+        fresh: points of the same distribution that are in neither set, such as `Split.rest`.
+    """
+    of_samples, of_fresh = neighbour_gap(samples, train, val), neighbour_gap(fresh, train, val)
+    stderr = (of_samples.stderr**2 + of_fresh.stderr**2) ** 0.5
+    return Estimate(of_samples - of_fresh, stderr, len(samples))
