@@ -169,12 +169,12 @@ def test_one_failure_does_not_stop_the_others(toy, monkeypatch, capsys):
     source = toy / "chapters" / "01_one.py"
     source.write_text(source.read_text().replace("fail: bool = False", "fail: bool = True"))
     source.with_suffix(".ipynb").write_text(pairs.notebook(source))
-    failures = build_book.execute("smoke", {}, toy / "out", progress=False)
+    failures = build_book.execute(book.chapters(), "smoke", {}, toy / "out", progress=False)
     assert len(failures) == 1
     assert "01_one failed" in failures[0]
     assert (toy / "out" / "executed" / "smoke" / "02_two.ipynb").exists()
     capsys.readouterr()
-    build_book.execute("smoke", {}, toy / "out", progress=False)
+    build_book.execute(book.chapters(), "smoke", {}, toy / "out", progress=False)
     assert "02_two: up to date" in capsys.readouterr().out
 
 

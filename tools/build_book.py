@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py"]
 
 
-def execute(preset: str, values: dict[str, str], out: Path, progress: bool = True) -> list[str]:
-    """Execute the stale chapters in order. Returns what went wrong, a line each."""
+def execute(chapters: list[Path], preset: str, values: dict[str, str], out: Path, progress: bool = True) -> list[str]:
+    """Execute the stale ones of the chapters in order. Returns what went wrong, a line each."""
     failures = []
-    for chapter in book.chapters(ROOT):
+    for chapter in chapters:
         output = out / "executed" / preset / chapter.name
         try:
             given = arguments(chapter, {"preset": preset} | values)
@@ -62,7 +62,7 @@ def stamped(notebook: Path) -> str | None:
     return json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("diffgen", {}).get("key")
 
 
-def stage(preset: str, out: Path) -> Path:
+def stage(chapters: list[Path], preset: str, out: Path) -> Path:
     """A folder with all that Jupyter Book needs, the executed chapters in place of the bare ones."""
     folder = out / "stage"
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,8 +71,8 @@ def stage(preset: str, out: Path) -> Path:
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / page, folder / page)
     (folder / "_extra").symlink_to(ROOT / "_extra")
-    for notebook in book.chapters(ROOT):
-        shutil.copy(out / "executed" / preset / notebook.name, folder / "chapters")
+    for chapter in chapters:
+        shutil.copy(out / "executed" / preset / chapter.name, folder / "chapters")
     return folder
 
 
@@ -85,9 +85,9 @@ def content_key(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def build(preset: str, out: Path) -> bool:
+def build(chapters: list[Path], preset: str, out: Path) -> bool:
     """Build OUT/html from the executed chapters, from nothing, without a warning. Returns whether it is there."""
-    folder, html = stage(preset, out), out / "html"
+    folder, html = stage(chapters, preset, out), out / "html"
     key = content_key(folder)
     stamp = out / "html.key"
     if html.exists() and stamp.exists() and stamp.read_text() == key:
@@ -129,11 +129,12 @@ def main(args: list[str] | None = None) -> int:
         print(*wrong, sep="\n")
         return 1
     vendor.vendor()
-    failures = execute(given.preset, dict(given.p), out)
+    chapters = book.chapters(ROOT)
+    failures = execute(chapters, given.preset, dict(given.p), out)
     if failures:
         print("", *failures, "the site was not built; the last good notebooks are kept", sep="\n")
         return 1
-    if not build(given.preset, out):
+    if not build(chapters, given.preset, out):
         print("the site was not built: Jupyter Book warned or failed, see above")
         return 1
     print(f"\nThe book: {out / 'html' / 'index.html'}")
