@@ -106,14 +106,9 @@ class Ledger:
 
 def table(claims: list[Claim], links: dict[str, str] | None = None) -> str:
     """The claims as an HTML table. `links` maps a claim's id to the address that its first column points to."""
-    rows = [_row(claim, (links or {}).get(claim.id)) for claim in claims]
-    head = "".join(
-        f"<th>{name}</th>" for name in ("", "Claim", "Measured", "Estimate [interval]", "Claimed", "Verdict")
-    )
-    return (
-        '<table class="claims tex2jax_process"><thead><tr>' + head + "</tr></thead>"
-        "<tbody>" + "".join(rows) + "</tbody></table>"
-    )
+    head = "".join(f"<th>{name}</th>" for name in ("", "Claim", "Verdict", "Measured"))
+    rows = "".join(_row(claim, (links or {}).get(claim.id)) for claim in claims)
+    return f'<table class="claims tex2jax_process"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _row(claim: Claim, link: str | None) -> str:
@@ -122,9 +117,8 @@ def _row(claim: Claim, link: str | None) -> str:
         f'<a href="{html.escape(link)}">{name}</a>' if link else name,
         _formulas(claim.statement),
         f'<span class="verdict {claim.verdict.split()[0]}">{claim.verdict}</span>',
-        _formulas(claim.measured),
-        html.escape(claim.interval),
-        html.escape(claim.threshold),
+        f"{_formulas(claim.measured)}: <strong>{html.escape(claim.interval)}</strong>; "
+        f"claimed: {html.escape(claim.threshold)}",
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
