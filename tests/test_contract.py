@@ -38,6 +38,7 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
         dg.OptimalDenoiser(POINTS, CLASSES), dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)), 1.5, (0.3, 1.0)
     ),
     "windowed": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5]), 5),
+    "windowed, classes": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5], CLASSES), 5),
 }
 
 

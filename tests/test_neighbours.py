@@ -133,7 +133,7 @@ def test_the_mean_knows_its_error() -> None:
 
 @pytest.mark.parametrize("p", [0.02, 0.1, 0.5, 0.98])
 def test_intervals_of_a_share_cover(p: float) -> None:
-    """Exactly, by summing the binomial, for 100 observations: near 0 and 1 the 95 % interval is wider than it must be."""
+    """Exactly, by summing the binomial, for 100 observations: near 0 and 1 they cover more than 95 %."""
     n, covered = 100, 0.0
     for k in range(n + 1):
         low, high = Estimate.share(torch.arange(n) < k).interval()
