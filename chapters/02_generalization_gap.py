@@ -64,7 +64,7 @@ from diffgen.plots.images import image_rows
 
 book.check_parameters()
 plots.use_style()
-settings = getattr(dg.presets, preset)(seed=seed)
+settings = dg.presets.named(preset, seed)
 
 # %% [markdown]
 # ## The images

@@ -53,7 +53,7 @@ from diffgen.plots.samples import estimates, gap_and_samples, similarity_over_si
 
 book.check_parameters()
 plots.use_style()
-settings = getattr(dg.presets, preset)(seed=seed)
+settings = dg.presets.named(preset, seed)
 
 # %% [markdown]
 # The snapshots are those of chapter 2. If it was executed before, they are found and not trained again.

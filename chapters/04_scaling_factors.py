@@ -49,7 +49,7 @@ from diffgen.plots.factors import gaps_of_runs, growth_of_runs
 
 book.check_parameters()
 plots.use_style()
-settings = getattr(dg.presets, preset)(seed=seed)
+settings = dg.presets.named(preset, seed)
 
 # %% [markdown]
 # ## The grid of runs

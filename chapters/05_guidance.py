@@ -57,7 +57,7 @@ from diffgen.plots.samples import estimates
 
 book.check_parameters()
 plots.use_style()
-settings = getattr(dg.presets, preset)(seed=seed)
+settings = dg.presets.named(preset, seed)
 
 # %% [markdown]
 # ## Guidance by hand

@@ -21,9 +21,9 @@ from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
 from diffgen.train import TrainConfig
 
 __all__ = [
-    "DataConfig", "Denoiser", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided", "LogNormal", "MLPConfig",
-    "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State", "TrainConfig", "UNetConfig",
-    "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler", "find_run", "frechet_distance",
-    "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas", "memorized_fraction", "presets", "sample",
-    "train", "trajectory",
+    "DataConfig", "Denoiser", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided", "LogNormal",
+    "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State", "TrainConfig",
+    "UNetConfig", "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler", "find_run",
+    "frechet_distance", "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas",
+    "memorized_fraction", "presets", "sample", "train", "trajectory",
 ]  # fmt: skip

@@ -4,7 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from diffgen import book
+import tyro
+
+from diffgen import book, commands
 
 _CHAPTER_HELP = """\
 Execute a chapter of the book with parameters of your choice, and write the executed notebook.
@@ -71,7 +73,36 @@ def _chapter_arguments(name: str, known: list[book.Parameter], args: list[str]) 
     return {parameter.name: parameter.parse(text) for parameter, text in texts if text is not None}, given.output
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"chapter": chapter}
+def train(args: list[str]) -> int:
+    """Train a denoiser, or go on with a training that was interrupted."""
+    return _run("train", commands.train, args)
+
+
+def sample(args: list[str]) -> int:
+    """Draw samples from a trained denoiser."""
+    return _run("sample", commands.draw, args)
+
+
+def evaluate(args: list[str]) -> int:
+    """Measure the generalization gap of a trained denoiser."""
+    return _run("evaluate", commands.evaluate, args)
+
+
+def _run(name: str, command: Callable, args: list[str]) -> int:
+    try:
+        tyro.cli(command, prog=f"diffgen {name}", args=args)
+    except (ValueError, OSError) as error:  # of one line, that names the parameter, the value and the remedy
+        print(f"diffgen {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"diffgen {name}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": train, "sample": sample, "evaluate": evaluate, "chapter": chapter,
+}  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> int:

@@ -127,7 +127,7 @@ def samples(
     device: str | torch.device = "cpu",
     batch_size: int = 256,
 ) -> Tensor:
-    """Draw n samples of a snapshot by Heun's method on EDM's grid; the i-th starts from the same noise in all of them.
+    """Draw n samples of a snapshot by Heun's method; the i-th starts from the same noise in every snapshot.
 
     Args:
         snapshot: what to sample from.
@@ -170,7 +170,7 @@ def prediction_similarities(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """How near one-step predictions come to the training set, at each noise level of the sampler.
 
-    Three sets of predictions D(x; σ) are compared with all training images, by the cosine similarity of the nearest one:
+    Three sets of predictions D(x; σ) are compared with all training images, by cosine similarity to the nearest one:
     for x on sampling trajectories, for noisy training images, and for noisy validation images. If trajectories ran
     through the noisy training data, their predictions would be as near as those of the training images.
 

@@ -187,8 +187,9 @@ def difference(a: GapCurve, b: GapCurve) -> tuple[Tensor, Tensor]:
 def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Resample the images of curves over the same images: what E_train and E_val could have been, by chance.
 
-    Training and validation images are drawn with replacement, the same ones for every curve and noise level, so the
-    spread of any function of the result (a peak's height or place, a difference between snapshots) is its own.
+    Places are drawn with replacement, the same ones for every curve and noise level, so the spread of any function of
+    the result (a peak's height or place, a difference between snapshots) is its own. Place i holds the i-th image of
+    both splits, for these share their noise.
 
     Args:
         curves: C curves over the same images and noise levels.
@@ -200,14 +201,13 @@ def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -
 
     Source: Efron 1979, *Bootstrap Methods: Another Look at the Jackknife*.
     """
-    randomness, means = generator(seed), []
-    for errors in ([c.train_errors for c in curves], [c.val_errors for c in curves]):
-        stacked = torch.stack(errors).double()
-        n = stacked.shape[2]
-        picks = torch.randint(n, (draws, n), generator=randomness)
-        counts = torch.zeros(draws, n, dtype=torch.float64).scatter_add_(1, picks, torch.ones(draws, n).double())
-        means.append(torch.einsum("bn,csn->bcs", counts / n, stacked))
-    return means[0], means[1]
+    errors = [torch.stack([getattr(c, part).double() for c in curves]) for part in ("train_errors", "val_errors")]
+    places = max(e.shape[2] for e in errors)
+    picks = torch.randint(places, (draws, places), generator=generator(seed))
+    counts = torch.zeros(draws, places, dtype=torch.float64).scatter_add_(1, picks, torch.ones(draws, places).double())
+    weights = [counts[:, : e.shape[2]] for e in errors]
+    train, val = (torch.einsum("bn,csn->bcs", w / w.sum(1, keepdim=True), e) for w, e in zip(weights, errors))
+    return train, val
 
 
 def generalization_gap(
@@ -261,7 +261,7 @@ def adjusted(curve: GapCurve, reference: GapCurve) -> GapCurve:
     """The gap without what chance put into the two splits: a control variate for the per-image errors.
 
     e'_i = e_i − β (r_i − R̄), with r_i the error of a *reference denoiser* on the same image with the same noise, R̄ its
-    mean over both splits and β(σ) the slope of e on r within the splits. An image that is hard for the reference is hard
+    mean over both splits, β(σ) the slope of e on r within them. An image that is hard for the reference is hard
     for the denoiser, so most of the spread of e, and most of the luck of the draw between the splits, is in r.
 
     G of the result is [(E_val − E_train) − β (R_val − R_train)] / E'_train. The denominator, too, is adjusted: E'_train

@@ -1,0 +1,174 @@
+"""What the command line does, as functions: their arguments are its options, their docstrings its help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import tyro
+
+from diffgen import evaluate as evaluation
+from diffgen import presets, runs
+from diffgen.checkpoint import write_tensors
+from diffgen.data import DataConfig
+from diffgen.nets import UNetConfig
+from diffgen.runs import Run, Snapshot
+from diffgen.schedule import log_sigmas
+from diffgen.train import TrainConfig, build_denoiser, classes_of
+
+Positional = Annotated[Path, tyro.conf.Positional]
+
+
+def train(
+    preset: presets.PresetName = "quick",
+    *,
+    n_train: int | None = None,
+    size: int | None = None,
+    images: int | None = None,
+    channels: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    conditional: bool = False,
+    seed: int = 0,
+    root: Path = Path("runs"),
+    device: str = "cpu",
+    dry_run: bool = False,
+) -> None:
+    """Train a denoiser, or go on with a training that was interrupted: to resume, run the same command again.
+
+    The run lives in a folder that its settings find again, and ends equal to the bit, interrupted or not. Without
+    options it is the main model of the book.
+
+      diffgen train                                     the model of chapters 2 and 3
+      diffgen train --n-train 1024 --images 200000      more images, longer
+      diffgen train --dry-run                           what it would do
+
+    For all that can be chosen (network, noise, averages), write a `diffgen.TrainConfig` and call `diffgen.train`.
+
+    Args:
+        preset: where everything that is not given comes from.
+        n_train: training images.
+        size: side of the images in pixels, 28, 14, 7 or 4.
+        images: images to see in training, with repetition.
+        channels: width of the U-Net.
+        batch: images a step.
+        learning_rate: of Adam.
+        conditional: train with class labels.
+        seed: of the split, the initial weights, the order and the noise.
+        root: folder of run folders.
+        device: where to compute, "cpu" or "cuda".
+        dry_run: print the run's folder, its size and its snapshots, and stop.
+    """
+    config = presets.named(preset, seed=seed).train
+    data = {"n_train": n_train, "size": size}
+    data = DataConfig(**{**vars(config.data), **{k: v for k, v in data.items() if v is not None}})
+    network = config.network if channels is None else UNetConfig(**{**vars(config.network), "channels": channels})
+    given = {"images": images, "batch": batch, "learning_rate": learning_rate}
+    given = {key: value for key, value in given.items() if value is not None}
+    config = config.with_(data=data, network=network, conditional=conditional, **given)
+    run = runs.find_run(config, root)
+    if dry_run:
+        print(run.folder)
+        stops = ", ".join(map(str, config.snapshot_images))
+        print(f"{parameter_count(config):,} parameters; snapshots at {stops} images")
+        return
+    for snapshot in runs.train(config, root=root, device=device):
+        print(snapshot.path)
+
+
+def parameter_count(config: TrainConfig) -> int:
+    """How many parameters the network of a config has."""
+    split = config.data.load()
+    denoiser = build_denoiser(config, tuple(split.train.x.shape[1:]), classes_of(config, split), split.sigma_data)
+    return sum(parameter.numel() for parameter in denoiser.parameters())
+
+
+def draw(
+    path: Positional,
+    *,
+    n: int = 64,
+    steps: int = 32,
+    seed: int = 0,
+    output: Path = Path("samples.png"),
+    device: str = "cpu",
+) -> None:
+    """Draw samples from a trained denoiser and write them as a picture, or as tensors.
+
+      diffgen sample runs/NAME -o samples.png
+      diffgen sample runs/NAME/snapshots/000000051200.safetensors --n 1000 --output samples.safetensors
+
+    Args:
+        path: a run folder (its last snapshot), or a snapshot file.
+        n: how many.
+        steps: of Heun's method on EDM's grid.
+        seed: of the initial noise.
+        output: .png for a picture, .safetensors for the values.
+        device: where to compute.
+    """
+    if output.suffix not in (".png", ".safetensors"):
+        raise ValueError(f"output is {output}: give a file that ends in .png or .safetensors")
+    snapshot = _snapshot(path)
+    x = evaluation.samples(snapshot, n, steps=steps, seed=seed, device=device)
+    if output.suffix == ".png":
+        import matplotlib.pyplot as plt
+
+        from diffgen.plots.images import image_rows
+
+        columns = min(n, 16)
+        x = torch.cat([x, x.new_ones(-n % columns, *x.shape[1:])])
+        figure, ax = plt.subplots(figsize=(columns / 2, len(x) / columns / 2))
+        image_rows(list(x.split(columns)), ax)
+        figure.savefig(output)
+    else:
+        write_tensors(output, {"samples": x}, {"snapshot": str(snapshot.path), "steps": steps, "seed": seed})
+    print(output)
+
+
+def evaluate(
+    path: Positional,
+    *,
+    sigmas: int = 16,
+    sigma_min: float = 0.02,
+    sigma_max: float = 40,
+    images: int | None = None,
+    seed: int = 0,
+    output: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Measure the generalization gap of a trained denoiser: E_train, E_val, G and its standard error per σ, as CSV.
+
+      diffgen evaluate runs/NAME
+      diffgen evaluate runs/NAME --images 1024 --output gap.csv
+
+    Args:
+        path: a run folder (all its snapshots), or a snapshot file.
+        sigmas: how many noise levels.
+        sigma_min: the smallest.
+        sigma_max: the largest.
+        images: use the first so many of each split; all by default.
+        seed: of the noise.
+        output: the file to write; the terminal by default.
+        device: where to compute.
+    """
+    snapshots = Run(path).snapshots if path.is_dir() else [_snapshot(path)]
+    if not snapshots:
+        raise FileNotFoundError(f"{path} holds no snapshot: train it first, or name a snapshot file")
+    grid, split = log_sigmas(sigmas, sigma_min, sigma_max), snapshots[0].run.config.data.load()
+    curves = evaluation.gap_curves(snapshots, split, grid, images=images, seed=seed, device=device)
+    table = pd.concat(
+        pd.DataFrame({"images": s.images, "sigma": c.sigmas, "train": c.train, "val": c.val, "gap": c.gap,
+                      "stderr": c.stderr, "n": c.n})
+        for s, c in zip(snapshots, curves)
+    )  # fmt: skip
+    table.to_csv(output or sys.stdout, index=False, float_format="%.6g")
+
+
+def _snapshot(path: Path) -> Snapshot:
+    if path.is_dir() and Run(path).snapshots:
+        return Run(path).snapshots[-1]
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no snapshot and holds none: train it first")
+    return Snapshot(int(path.stem), path)
