@@ -138,9 +138,10 @@ class GaussianDenoiser(nn.Module):
         if x.shape[1:] != self.mean.shape:
             raise ValueError(f"x has shape {tuple(x.shape)}: the mean is {tuple(self.mean.shape)}")
         noise = expand(sigma, x).double().reshape(-1, 1).square()
-        mean = self.mean.double().flatten()
-        shrunk = (x.double().flatten(1) - mean) @ self.axes * (self.variances / (self.variances + noise))
-        return (mean + shrunk @ self.axes.T).reshape(x.shape).to(x.dtype)
+        # In float64 even after a `.float()` of a module that holds this one
+        mean, axes, variances = self.mean.double().flatten(), self.axes.double(), self.variances.double()
+        shrunk = (x.double().flatten(1) - mean) @ axes * (variances / (variances + noise))
+        return (mean + shrunk @ axes.T).reshape(x.shape).to(x.dtype)
 
 
 class ErrorProne(nn.Module):

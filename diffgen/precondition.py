@@ -35,5 +35,8 @@ class Preconditioned(nn.Module):
         sigma = expand(sigma, x)
         scale = (sigma.square() + self.sigma_data**2).rsqrt()
         c_skip, c_out, c_in = (self.sigma_data * scale).square(), sigma * self.sigma_data * scale, scale
-        output = self.network(c_in * x, sigma.flatten().log() / 4, expand_labels(labels, x))
-        return c_skip * x + c_out * output.to(x.dtype)  # under autocast the network may answer in bfloat16
+        c_noise = sigma.flatten().log() / 4
+        # The network computes in its own dtype: so one may sample in float64, as EDM does, and train under autocast.
+        parameter = next(self.network.parameters(), x)
+        output = self.network((c_in * x).to(parameter.dtype), c_noise.to(parameter.dtype), expand_labels(labels, x))
+        return c_skip * x + c_out * output.to(x.dtype)

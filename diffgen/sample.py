@@ -69,10 +69,12 @@ def trajectory(
     Raises:
         ValueError: sigmas is not a descending vector of at least two levels.
     """
-    # float64 levels, as 0-dimensional tensors: they take part in the arithmetic without changing the dtype of x
     levels = torch.as_tensor(sigmas, device=x.device)
-    if levels.ndim != 1 or len(levels) < 2 or not bool((levels[1:] < levels[:-1]).all()) or levels[-1] < 0:
-        raise ValueError("sigmas is not a descending vector of two or more noise levels: see edm_sigmas(n)")
+    if levels.ndim != 1 or len(levels) < 2:
+        raise ValueError(f"sigmas has shape {tuple(levels.shape)}: give two or more noise levels, see edm_sigmas(n)")
+    if not bool((levels[1:] < levels[:-1]).all()) or levels[-1] < 0:
+        raise ValueError(f"sigmas is {levels.tolist()}: noise levels descend and end at 0 or above, see edm_sigmas(n)")
+    # The levels are 0-dimensional tensors: in float64 they take part in the arithmetic without changing the dtype of x.
     for sigma, following in pairwise(levels):
         state = State(sigma, x, denoiser(x, sigma, labels))
         yield state

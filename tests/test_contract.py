@@ -77,6 +77,13 @@ def test_the_dtype_of_sigma_does_not_matter(denoiser: dg.Denoiser, x: Tensor) ->
     close(result, denoiser(x, SIGMA, LABELS))
 
 
+def test_float64_data_can_be_denoised_too(denoiser: dg.Denoiser, x: Tensor) -> None:
+    """As a sampler in float64 needs it, whatever the dtype of the network or of the points."""
+    result = denoiser(x.double(), SIGMA, LABELS)
+    assert result.dtype == torch.float64
+    close(result.float(), denoiser(x, SIGMA, LABELS))
+
+
 def test_rows_are_independent(denoiser: dg.Denoiser, x: Tensor) -> None:
     whole = denoiser(x, SIGMA, LABELS)
     order = torch.tensor([3, 1, 5, 0, 4, 2])

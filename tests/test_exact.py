@@ -189,6 +189,12 @@ def test_gaussian_limits() -> None:
     torch.testing.assert_close(denoiser(x, 1e5), randn(4).expand(3, 4), rtol=1e-5, atol=1e-5)
 
 
+def test_gaussian_survives_a_cast_of_the_module() -> None:
+    denoiser, x = dg.GaussianDenoiser(randn(4), torch.eye(4)), randn(3, 4, seed=1)
+    expected = denoiser(x, 0.5)
+    torch.testing.assert_close(denoiser.float()(x, 0.5), expected)
+
+
 def test_gaussian_fits_images_of_any_shape() -> None:
     points = randn(100, 2, 3) * torch.tensor([1.0, 2.0, 3.0]) + 1
     denoiser = dg.GaussianDenoiser.fit(points)

@@ -110,15 +110,16 @@ def test_evaluations_are_counted_as_the_docstrings_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "sigmas",
+    ("sigmas", "message"),
     [
-        torch.tensor([1.0]),
-        torch.tensor([0.0, 1.0]),
-        torch.tensor([1.0, 1.0, 0.0]),
-        torch.tensor([1.0, -1.0]),
-        torch.eye(2),
+        (torch.tensor([1.0]), r"sigmas has shape \(1,\): give two or more"),
+        (torch.eye(2), r"sigmas has shape \(2, 2\)"),
+        (torch.tensor([0.0, 1.0]), r"sigmas is \[0.0, 1.0\]: noise levels descend"),
+        (torch.tensor([1.0, 1.0, 0.0]), "noise levels descend"),
+        (torch.tensor([1.0, -1.0]), "end at 0 or above"),
+        (torch.tensor([float("nan"), 0.0]), "noise levels descend"),
     ],
 )
-def test_a_grid_that_is_none(sigmas: Tensor) -> None:
-    with pytest.raises(ValueError, match="sigmas is not a descending vector"):
+def test_a_grid_that_is_none(sigmas: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dg.sample(DENOISER, START, sigmas)
