@@ -28,10 +28,10 @@ class _Parser(argparse.ArgumentParser):
 
 def chapter(args: list[str]) -> int:
     """Execute a chapter of the book with parameters of your choice."""
-    if not args or args[0] in ("-h", "--help"):
-        print(_CHAPTER_HELP, "Chapters:", *(f"  {path.stem}" for path in book.chapters()), sep="\n")
-        return 0
     try:
+        if not args or args[0] in ("-h", "--help"):
+            print(_CHAPTER_HELP, "Chapters:", *(f"  {path.stem}" for path in book.chapters()), sep="\n")
+            return 0
         notebook = book.find_chapter(args[0])
         known = book.parameters(notebook)
         values, output = _chapter_arguments(notebook.stem, known, args[1:])
@@ -44,7 +44,7 @@ def chapter(args: list[str]) -> int:
         print(f"diffgen chapter {args[0]}: {error}", file=sys.stderr)
         return 2
     except book.ChapterError as error:
-        print(f"diffgen chapter {args[0]}: {error}", file=sys.stderr)
+        print(f"{' '.join(['diffgen chapter', *args[:1]])}: {error}", file=sys.stderr)
         return 1
     print(path)
     return 0
@@ -68,7 +68,9 @@ def _chapter_arguments(name: str, known: list[book.Parameter], args: list[str]) 
         parser.add_argument(*flags, dest=f"={parameter.name}", metavar=parameter.type, help=note)
     given, unknown = parser.parse_known_args(args)
     if unknown:
-        book.validate(known, {unknown[0].lstrip("-").partition("=")[0]: " ".join(unknown[1:2])})
+        if unknown[0].startswith("--"):
+            book.validate(known, {unknown[0].lstrip("-").partition("=")[0]: " ".join(unknown[1:2])})
+        raise book.ParameterError(f"unexpected {unknown[0]!r}; parameters are given as --name value")
     texts = [(parameter, getattr(given, f"={parameter.name}")) for parameter in known]
     return {parameter.name: parameter.parse(text) for parameter, text in texts if text is not None}, given.output
 

@@ -130,7 +130,7 @@ def test_command_line(toy, capsys):
     assert str(toy) not in json.dumps(executed["metadata"])
 
 
-@pytest.mark.parametrize("args", [["--sed", "1"], ["--seed", "x"], ["--preset", "nope"], ["--fail", "maybe"]])
+@pytest.mark.parametrize("args", [["--sed", "1"], ["--seed", "x"], ["--preset", "nope"], ["seed", "1"]])
 def test_command_line_refuses_before_anything_runs(toy, capsys, args):
     assert cli.main(["chapter", "01", *args]) == 2
     message = capsys.readouterr().err
