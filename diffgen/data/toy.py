@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 import torch
@@ -128,7 +129,29 @@ def circle(
 
 
 def plane(half: float = 15.0, n: int = 64) -> Tensor:
-    """The places of a square grid over [−half, half]², (n, n, 2), float64; places[i, j] is (x_j, y_i), as plots want it."""
+    """A square grid over [−half, half]², (n, n, 2), float64: places[i, j] is (x_j, y_i), as plots expect."""
     axis = torch.linspace(-half, half, n, dtype=torch.float64)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x, y], 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    """Toy data as the data of a training run: the arguments of `manifold`, kept with the run."""
+
+    name: Manifold = "circle"
+    n: int = 20
+    radius: float = 10.0
+    offset: float = 1e-2
+    placement: Literal["even", "random"] = "even"
+    split: SplitRule | None = "alternate"
+    seed: int = 0
+
+    @property
+    def n_train(self) -> int:
+        """Number of training points."""
+        return self.n if self.split is None else (self.n + 1) // 2
+
+    def load(self) -> Split:
+        """The points; see `manifold`."""
+        return manifold(**asdict(self))
