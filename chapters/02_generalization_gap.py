@@ -58,7 +58,8 @@ from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, evaluate, plots
-from diffgen.metrics.gap import adjusted, bootstrap
+from diffgen.metrics.adjust import adjusted
+from diffgen.metrics.bootstrap import bootstrap
 from diffgen.plots.gap import errors_over_training, gap_over_sigma
 from diffgen.plots.images import image_rows
 
@@ -110,7 +111,7 @@ glue("epochs", images[-1] / len(split.train), display=False)
 glue("parameters", f"{sum(p.numel() for p in snapshots[-1].denoiser().parameters()):,}", display=False)
 fig, ax = plt.subplots(figsize=(6, 2.6))
 ax.plot(run.log.images, run.log.loss, color=plots.TRAIN)
-ax.set(xscale="log", xlabel="images seen in training", ylabel="training loss")
+plots.images_seen(ax).set(ylabel="training loss")
 for seen in images:
     ax.axvline(seen, color=plots.NEUTRAL, lw=0.7, ls=":")
 
@@ -141,7 +142,8 @@ for part, points in (("training", split.train), ("validation", split.val)):
         names.append(f"denoised after {snapshot.images:,}")
 fig, ax = plt.subplots(figsize=(6.5, 4.6))
 image_rows(rows, ax, names)
-ax.set_xticks([(rows[0].shape[-1] + 1) * (j + 0.5) for j in range(6)], [f"σ = {s:g}" for s in sigmas_shown] + ["clean"])
+columns = [(rows[0].shape[-1] + 1) * (j + 0.5) for j in range(6)]
+ax.set_xticks(columns, [f"σ = {s:g}" for s in sigmas_shown] + ["clean"]);
 
 # %% [markdown]
 # ## The gap over the noise level
@@ -217,13 +219,12 @@ fig, ax = plt.subplots(figsize=(6.5, 3.4))
 errors_over_training(images, adjusted_curves, i_peak, ax)
 ax.set(title=f"σ = {sigmas[i_peak]:.2f}", ylim=(0, 3 * float(adjusted_curves[-1].val[i_peak])))
 best = min(range(len(images)), key=lambda k: adjusted_curves[k].val[i_peak])
-glue("onset", f"{images[best]:,}", display=False)
-glue("after_onset", float(adjusted_curves[-1].val[i_peak] / adjusted_curves[best].val[i_peak] - 1), display=False)
+onset = "has not yet been reached at the last stop" if best == len(images) - 1 else f"lies at {images[best]:,} images"
+glue("onset", onset, display=False)
 
 # %% [markdown]
-# The validation error is smallest after {glue:text}`onset` images, and at the end {glue:text}`after_onset:.1%` above
-# that. If the minimum is the last stop, the network had not begun to overfit at this noise level when training ended;
-# a longer preset shows it.
+# The minimum of the validation error, the overfit onset, {glue:text}`onset`. The gap comes first, overfitting later: for
+# a while the network improves on both sets, only more on one of them. A longer training shows the turn.
 
 # %% [markdown]
 # ## How sure can we be?
@@ -239,7 +240,7 @@ gaps = val / train - 1  # (draws, snapshots, noise levels)
 last, height = gaps[:, -1], gaps[:, -1].amax(1)
 grown = (gaps[:, -1] - gaps[:, 0])[:, i_peak]
 ends = last[:, [0, -1]].abs().amax(1) / height
-risen = (val[:, -1] / val[:, best] - 1)[:, i_peak]
+risen = (val[:, -1] / val[:, best] - 1)[:, i_peak] if best < len(images) - 1 else torch.full((2,), torch.nan)
 place = sigmas[last.argmax(1)]
 
 
@@ -262,11 +263,11 @@ glue("peak_high", interval(place)[1], display=False)
 # %% tags=["hide-input"]
 g_last, g_first = (float(adjusted_curves[k].gap[i_peak]) for k in (-1, 0))
 ends_estimate = float(adjusted_curves[-1].gap[[0, -1]].abs().max()) / g_last
-risen_estimate = float(adjusted_curves[-1].val[i_peak] / adjusted_curves[best].val[i_peak] - 1)
+risen_estimate = float(risen.median())
 
 
 def around(estimate: float, draws: torch.Tensor) -> dict[str, float]:
-    low, high = interval(draws)
+    low, high = interval(draws)  # not a number where training ended before the onset
     return {"estimate": estimate, "low": min(low, estimate), "high": max(high, estimate)}
 
 

@@ -46,7 +46,7 @@ from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, evaluate, plots
-from diffgen.metrics.gap import adjusted
+from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.neighbours import nearest, sample_gap
 from diffgen.plots.images import image_rows
 from diffgen.plots.samples import estimates, gap_and_samples, similarity_over_sigma
@@ -94,7 +94,7 @@ ax.set_xlabel("noise level σ");
 # would be plain to see. For comparison the same is done with validation images, which nobody can have copied.
 
 # %%
-fig, axes = plt.subplots(2, 1, figsize=(8, 3.4))
+fig, axes = plt.subplots(2, 1, figsize=(8, 2.4))
 for ax, queries, name in zip(axes, (generated[-1][:16], split.val.x[:16]), ("sample", "validation")):
     twins = split.train.x[nearest(queries, split.train.x, k=1).index[:, 0]]
     image_rows([queries, twins], ax, [name, "nearest training"])
@@ -114,10 +114,10 @@ fig, axes = plt.subplots(1, 2, figsize=(8.5, 3))
 for ax, values, reference in zip(axes, (copied, distance), (null, typical)):
     estimates(images, values, ax, color=plots.GENERATED, label="samples")
     ax.axhline(reference, color=plots.VAL, ls="--", label="validation images")
-    ax.set(xscale="log", xlabel="images seen in training")
+    plots.images_seen(ax)
     ax.legend()
 axes[0].set(ylabel="memorized fraction", ylim=(-0.02, max(0.12, 1.3 * max(copied))))
-axes[1].set(ylabel="distance to the nearest training image", ylim=(0, None))
+axes[1].set(ylabel="distance to training set", ylim=(0, None));
 glue("copied", f"{float(copied[-1]):.1%} ± {copied[-1].stderr:.1%}", display=False)
 glue("null", f"{float(null):.1%} ± {null.stderr:.1%}", display=False)
 glue("distance", f"{float(distance[-1]):.2f} ± {distance[-1].stderr:.2f}", display=False)

@@ -44,7 +44,8 @@ from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, evaluate, plots
-from diffgen.metrics.gap import adjusted, difference
+from diffgen.metrics.adjust import adjusted
+from diffgen.metrics.gap import difference
 from diffgen.plots.factors import gaps_of_runs, growth_of_runs
 
 book.check_parameters()

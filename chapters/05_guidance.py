@@ -49,7 +49,8 @@ from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, evaluate, plots
-from diffgen.metrics.gap import adjusted, difference
+from diffgen.metrics.adjust import adjusted
+from diffgen.metrics.gap import difference
 from diffgen.metrics.neighbours import nearest, sample_gap
 from diffgen.plots.factors import gaps_of_weights
 from diffgen.plots.images import image_rows
@@ -133,7 +134,7 @@ for guide in guides:
     )
     curves.append(adjusted(curve, reference))
 fig, ax = plt.subplots(figsize=(6.5, 3.4))
-gaps_of_weights(settings.weights, curves, ax)
+gaps_of_weights(settings.weights, curves, ax);
 
 # %% [markdown]
 # ## What guided samples look like
@@ -147,7 +148,7 @@ generated = [
     for guide in guides
 ]
 fig, ax = plt.subplots(figsize=(8, 0.55 * len(guides) + 0.3))
-image_rows([x[:16] for x in generated], ax, [f"w = {w:g}" for w in settings.weights])
+image_rows([x[:16] for x in generated], ax, [f"w = {w:g}" for w in settings.weights]);
 
 # %% [markdown]
 # ## The gap of guided samples
@@ -167,7 +168,7 @@ estimates(settings.weights, of_samples, axes[0], color=plots.GENERATED, label="s
 estimates(settings.weights, distance, axes[1], color=plots.GENERATED, label="samples")
 axes[1].axhline(typical, color=plots.VAL, ls="--", label="validation images")
 axes[0].set(xlabel="guidance weight w", ylabel="relative gap")
-axes[1].set(xlabel="guidance weight w", ylabel="distance to nearest training image", ylim=(0, None))
+axes[1].set(xlabel="guidance weight w", ylabel="distance to training set", ylim=(0, None))
 [ax.legend() for ax in axes]
 copied = [dg.memorized_fraction(x, split.train.x) for x in (generated[0], generated[-1])]
 glue("peak_sigma", peak_sigma, display=False)
@@ -183,6 +184,10 @@ glue("copied_w", f"{float(copied[1]):.1%} ± {copied[1].stderr:.1%}", display=Fa
 #
 # ## What we found
 
+# The paper finds the denoising gap nearly flat in $w$ with a shallow maximum, and that of the samples multiplied. Two
+# numbers decide, both at the weight nearest to 1: how much the gap of the samples changes, and by how much that exceeds
+# the change of the denoiser's.
+
 # %% tags=["hide-input"]
 one = min(range(len(settings.weights)), key=lambda k: abs(settings.weights[k] - 1))
 at = int((sigmas.log() - sigmas.new_tensor(peak_sigma).log()).abs().argmin())
@@ -190,15 +195,16 @@ changes, stderrs = difference(curves[one], curves[0])
 change, half = float(changes[at]), 1.96 * float(stderrs[at])
 follows = of_samples[one] - of_samples[0]
 half_samples = 1.96 * (of_samples[one].stderr ** 2 + of_samples[0].stderr ** 2) ** 0.5
+more, half_more = follows - change, (half**2 + half_samples**2) ** 0.5
 book.ledger(
     book.Claim(
-        "C10 (denoiser)", "Guidance changes the denoising gap only a little.",
-        rf"change of $G$ from $w$ = 0 to {settings.weights[one]:g} at $\sigma$ = {peak_sigma:.2f}, absolute",
-        estimate=abs(change), low=max(0, abs(change) - half), high=abs(change) + half, below=0.05,
+        "C10 (samples)", "Guidance raises the gap of the samples.",
+        f"change of the samples' gap from $w$ = 0 to {settings.weights[one]:g}",
+        estimate=follows, low=follows - half_samples, high=follows + half_samples, above=0,
     ),
     book.Claim(
-        "C10 (samples)", "Guidance raises the sample gap a lot.",
-        f"change of the samples' gap from $w$ = 0 to {settings.weights[one]:g}",
-        estimate=follows, low=follows - half_samples, high=follows + half_samples, above=0.05,
+        "C10 (contrast)", "It raises the gap of the samples by more than that of the denoiser.",
+        rf"the same change less that of $G$ at $\sigma$ = {peak_sigma:.2f}",
+        estimate=more, low=more - half_more, high=more + half_more, above=0,
     ),
 )  # fmt: skip

@@ -7,6 +7,8 @@ which people with the common forms of colour blindness can tell apart.
 from importlib.resources import files
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 TRAIN, VAL, GENERATED, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#4D4D4D"
 
@@ -14,3 +16,12 @@ TRAIN, VAL, GENERATED, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#4D4D4D"
 def use_style() -> None:
     """Draw in the style of the book from here on."""
     plt.style.use(str(files("diffgen") / "diffgen.mplstyle"))
+
+
+def images_seen(ax: Axes) -> Axes:
+    """Make the x axis one of images seen in training: logarithmic, with labels such as 2k, 5k, 10k."""
+    ax.set(xscale="log", xlabel="images seen in training")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    return ax

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.gap import GapCurve
-from diffgen.plots import NEUTRAL
+from diffgen.plots import NEUTRAL, images_seen
 from diffgen.plots.gap import band
 from diffgen.plots.samples import estimates
 
@@ -39,7 +39,7 @@ def growth_of_runs(growth: Mapping[tuple[int, int], tuple[Sequence[int], Sequenc
     for run, style in styles(list(growth)).items():
         estimates(*growth[run], ax, **style)
     ax.axhline(0, color=NEUTRAL, lw=0.8)
-    ax.set(xscale="log", xlabel="images seen in training", ylabel="relative gap")
+    images_seen(ax).set(ylabel="relative gap")
     return ax
 
 

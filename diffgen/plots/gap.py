@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import EngFormatter, NullFormatter
 from torch import Tensor
 
 from diffgen.metrics.gap import GapCurve
-from diffgen.plots import NEUTRAL, TRAIN, VAL
+from diffgen.plots import NEUTRAL, TRAIN, VAL, images_seen
 
 
 def band(x, estimate, stderr, ax: Axes, z: float = 1.96, **style) -> Axes:
@@ -33,7 +34,7 @@ def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: i
         band(images, means, stderrs, ax, color=colour, marker="o", ms=4, label=name)
     best = int(np.argmin([float(c.val[i]) for c in curves]))
     ax.axvline(images[best], color=NEUTRAL, ls=":", lw=1.2, label="smallest validation error")
-    ax.set(xscale="log", xlabel="images seen in training", ylabel="denoising error $E(\\sigma)$ per pixel")
+    images_seen(ax).set(ylabel="denoising error $E(\\sigma)$ per pixel")
     ax.legend()
     return ax
 
@@ -49,7 +50,9 @@ def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, 
         ax.plot(sigmas, gaps, color="black", lw=2, marker="o", ms=4, label="overfit onset")
         ax.legend(loc="upper left")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    ax.figure.colorbar(colours, ax=ax, label="images seen")
+    bar = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep=""))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    bar.set_ticks(images[:: max(1, len(images) // 4)])
     return ax
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from diffgen.metrics.estimate import Estimate
-from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL, images_seen
 from diffgen.plots.gap import band
 
 PARTS = {
@@ -28,7 +28,7 @@ def gap_and_samples(images: Sequence[int], gaps: Sequence[Estimate], samples: Se
     estimates(images, gaps, ax, color=TRAIN, label="denoiser: gap between validation and training images")
     estimates(images, samples, ax, color=GENERATED, label="its samples: the same gap")
     ax.axhline(0, color=NEUTRAL, lw=0.8)
-    ax.set(xscale="log", xlabel="images seen in training", ylabel="relative gap")
+    images_seen(ax).set(ylabel="relative gap")
     ax.legend(loc="upper left")
     return ax
 
