@@ -24,7 +24,7 @@ from diffgen.runs import DECIDING, Snapshot, fingerprint
 from diffgen.sample import sample, trajectory
 from diffgen.schedule import edm_sigmas
 
-EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py")
+EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py", "metrics/features.py")
 """The sources that decide what is computed here."""
 
 
