@@ -12,7 +12,7 @@ from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import GapCurve, denoising_error, generalization_gap
 from diffgen.metrics.neighbours import memorized_fraction
-from diffgen.nets import MLPConfig, UNetConfig
+from diffgen.nets import DiTConfig, MLPConfig, UNetConfig
 from diffgen.optimal import ErrorProne, GaussianDenoiser, OptimalDenoiser
 from diffgen.precondition import Preconditioned
 from diffgen.runs import Run, Snapshot, find_run, load_denoiser, train
@@ -21,9 +21,9 @@ from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
 from diffgen.train import TrainConfig
 
 __all__ = [
-    "DataConfig", "Denoiser", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided", "LogNormal",
-    "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State", "TrainConfig",
-    "UNetConfig", "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler", "find_run",
-    "frechet_distance", "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas",
+    "DataConfig", "Denoiser", "DiTConfig", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided",
+    "LogNormal", "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State",
+    "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler",
+    "find_run", "frechet_distance", "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas",
     "memorized_fraction", "presets", "sample", "train", "trajectory",
 ]  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pandas as pd
 import torch
@@ -14,7 +15,7 @@ from diffgen import evaluate as evaluation
 from diffgen import presets, runs
 from diffgen.checkpoint import write_tensors
 from diffgen.data import DataConfig
-from diffgen.nets import UNetConfig
+from diffgen.nets import DiTConfig
 from diffgen.runs import Run, Snapshot
 from diffgen.schedule import log_sigmas
 from diffgen.train import TrainConfig, build_denoiser, classes_of
@@ -28,6 +29,7 @@ def train(
     n_train: int | None = None,
     size: int | None = None,
     images: int | None = None,
+    network: Literal["unet", "dit"] = "unet",
     channels: int | None = None,
     batch: int | None = None,
     learning_rate: float | None = None,
@@ -44,16 +46,18 @@ def train(
 
       diffgen train                                     the model of chapters 2 and 3
       diffgen train --n-train 1024 --images 200000      more images, longer
+      diffgen train --network dit                       a transformer
       diffgen train --dry-run                           what it would do
 
-    For all that can be chosen (network, noise, averages), write a `diffgen.TrainConfig` and call `diffgen.train`.
+    For all that can be chosen (layers, noise, averages), write a `diffgen.TrainConfig` and call `diffgen.train`.
 
     Args:
         preset: where everything that is not given comes from.
         n_train: training images.
         size: side of the images in pixels, 28, 14, 7 or 4.
         images: images to see in training, with repetition.
-        channels: width of the U-Net.
+        network: a U-Net, or a diffusion transformer.
+        channels: width of the network: channels of the U-Net's finest level, or of the transformer's tokens.
         batch: images a step.
         learning_rate: of Adam.
         conditional: train with class labels.
@@ -65,10 +69,12 @@ def train(
     config = presets.named(preset, seed=seed).train
     data = {"n_train": n_train, "size": size}
     data = DataConfig(**{**vars(config.data), **{k: v for k, v in data.items() if v is not None}})
-    network = config.network if channels is None else UNetConfig(**{**vars(config.network), "channels": channels})
+    net = config.network if network == "unet" else DiTConfig()
+    if channels is not None:
+        net = replace(net, **{"channels" if network == "unet" else "width": channels})
     given = {"images": images, "batch": batch, "learning_rate": learning_rate}
     given = {key: value for key, value in given.items() if value is not None}
-    config = config.with_(data=data, network=network, conditional=conditional, **given)
+    config = config.with_(data=data, network=net, conditional=conditional, **given)
     run = runs.find_run(config, root)
     if dry_run:
         print(run.folder)

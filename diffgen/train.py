@@ -13,7 +13,7 @@ from torch import Tensor
 from diffgen.data import DataConfig, Split
 from diffgen.ema import Average, HalfLife, averaged
 from diffgen.loss import edm_loss
-from diffgen.nets import MLPConfig, UNetConfig
+from diffgen.nets import DiTConfig, MLPConfig, UNetConfig
 from diffgen.precondition import Preconditioned
 from diffgen.rng import generator
 from diffgen.schedule import LogNormal
@@ -48,7 +48,7 @@ class TrainConfig:
     """
 
     data: DataConfig
-    network: UNetConfig | MLPConfig = field(default_factory=UNetConfig)
+    network: UNetConfig | DiTConfig | MLPConfig = field(default_factory=UNetConfig)
     images: int
     batch: int = 128
     learning_rate: float = 2e-3

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 import diffgen as dg
-from diffgen.nets import MLPConfig, UNetConfig
+from diffgen.nets import DiTConfig, MLPConfig, UNetConfig
 
 POINTS = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 CLASSES = torch.arange(12) % 3
 SHAPE = POINTS.shape[1:]
 
 
-def preconditioned(config: MLPConfig | UNetConfig, classes: int = 0) -> dg.Preconditioned:
+def preconditioned(config: DiTConfig | MLPConfig | UNetConfig, classes: int = 0) -> dg.Preconditioned:
     torch.manual_seed(2)
     network = config.build(SHAPE, classes)
     for parameter in network.parameters():  # away from the start, where the last layer is zero and hides the rest
@@ -31,7 +31,9 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
     "mlp": lambda: preconditioned(MLPConfig(width=16, depth=2)),
     "mlp, classes": lambda: preconditioned(MLPConfig(width=16, depth=2), classes=3),
     "unet": lambda: preconditioned(UNetConfig(channels=8, multipliers=(1, 2), blocks=1, dropout=0.1)),
-    "unet, classes": lambda: preconditioned(UNetConfig(channels=8, blocks=1, attention=(4,)), classes=3),
+    "unet, classes": lambda: preconditioned(UNetConfig(channels=8, attention=(4,), embedding="fourier"), classes=3),
+    "dit": lambda: preconditioned(DiTConfig(width=16, depth=2, heads=2, dropout=0.1)),
+    "dit, classes": lambda: preconditioned(DiTConfig(patch=4, width=16, depth=1), classes=3),
     "unconditional": lambda: dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)),
     "guided": lambda: dg.Guided(dg.OptimalDenoiser(POINTS), dg.ErrorProne(POINTS, 1.0), 0.8),
     "guided, classes": lambda: dg.Guided(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,25 @@ class PositionalEmbedding(nn.Module):
         """Return (B, channels)."""
         phase = c_noise[:, None] * self.frequencies
         return torch.cat([phase.cos(), phase.sin()], 1) * math.sqrt(2)
+
+
+class FourierEmbedding(nn.Module):
+    """cos and sin of c_noise at frequencies drawn once from N(0, (2π scale)²) and kept, (B,) → (B, channels).
+
+    Source: Tancik et al. 2020, arXiv 2006.10739; Karras et al. 2022, arXiv 2206.00364, App. F (scale 16, for NCSN++).
+    """
+
+    def __init__(self, channels: int, scale: float = 16.0):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(channels // 2) * 2 * math.pi * scale)
+
+    def forward(self, c_noise: Tensor) -> Tensor:
+        """Return (B, channels)."""
+        phase = c_noise[:, None] * self.frequencies
+        return torch.cat([phase.cos(), phase.sin()], 1) * math.sqrt(2)
+
+
+Embedding = Literal["positional", "fourier"]
 
 
 class LabelEmbedding(nn.Module):
@@ -45,9 +65,9 @@ class LabelEmbedding(nn.Module):
 class Conditioning(nn.Module):
     """The vector that tells a network its noise level and class, (B,), (B,) → (B, width)."""
 
-    def __init__(self, channels: int, width: int, classes: int):
+    def __init__(self, channels: int, width: int, classes: int, embedding: Embedding = "positional"):
         super().__init__()
-        self.noise = PositionalEmbedding(channels)
+        self.noise = PositionalEmbedding(channels) if embedding == "positional" else FourierEmbedding(channels)
         self.label = LabelEmbedding(classes, channels) if classes else None
         self.mix = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffgen.nets.layers import Conditioning, groups, zero
+from diffgen.nets.layers import Conditioning, Embedding, groups, zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class UNetConfig:
 
     channels: width of the finest level. multipliers: width of each level in units of it; every level halves the side.
     blocks: residual blocks a level. attention: sides (pixels) at which attention follows each block. dropout: in every
-    residual block.
+    residual block. embedding: of the noise level, "positional" (EDM's DDPM++) or "fourier" (EDM's NCSN++).
     """
 
     kind: Literal["unet"] = "unet"
@@ -28,6 +28,7 @@ class UNetConfig:
     blocks: int = 1
     attention: tuple[int, ...] = ()
     dropout: float = 0.0
+    embedding: Embedding = "positional"
 
     def __post_init__(self) -> None:
         if self.channels < 4 or self.channels % 4:
@@ -38,6 +39,8 @@ class UNetConfig:
             raise ValueError(f"blocks is {self.blocks}: a level has at least one residual block")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}: it is a probability below 1")
+        if self.embedding not in get_args(Embedding):
+            raise ValueError(f"embedding is {self.embedding!r}: it is 'positional' or 'fourier'")
 
     def build(self, shape: torch.Size, classes: int = 0) -> UNet:
         """The network for images of that shape, (C, H, W)."""
@@ -98,7 +101,7 @@ class UNet(nn.Module):
             ins = [inputs, *[widths[i]] * (config.blocks - 1)]
             return nn.ModuleList(Block(c + skip, widths[i], width, attend, config.dropout) for c in ins)
 
-        self.condition = Conditioning(config.channels, width, classes)
+        self.condition = Conditioning(config.channels, width, classes, config.embedding)
         self.enter = nn.Conv2d(shape[0], widths[0], 3, padding=1)
         self.down = nn.ModuleList(level(i, widths[max(i - 1, 0)], 0) for i in range(len(widths)))
         self.middle = Block(widths[-1], widths[-1], width, bool(config.attention), config.dropout)
