@@ -71,6 +71,14 @@ def watched(chromium, address, **view):
     context.close()
 
 
+def visit(page, url):
+    """Open a page and wait until its widgets are there."""
+    page.goto(url, wait_until="networkidle")
+    if page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
+        page.wait_for_selector(".cell_output :is(canvas, svg, input)", timeout=60_000)
+    page.wait_for_timeout(200)
+
+
 def test_second_build_does_nothing(site, smoke_book):
     start = time.monotonic()
     shown = smoke_book.build().stdout
@@ -83,10 +91,10 @@ def test_every_page_opens_without_an_error_and_fits(site, address, chromium, vie
     pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "_static" not in path.parts)
     assert len(pages) >= len(book.chapters(ROOT)) + 4
     problems = []
-    for name in pages:
-        with watched(chromium, address, **VIEWS[view]) as (page, wrong):
-            page.goto(address + name, wait_until="networkidle")
-            page.wait_for_timeout(200)
+    with watched(chromium, address, **VIEWS[view]) as (page, wrong):
+        for name in pages:
+            wrong.clear()
+            visit(page, address + name)
             width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             wrong += [f"{width} pixels wider than the screen"] if width > 0 else []
             wrong += ["a formula was not set"] * page.locator("mjx-merror").count()
@@ -98,14 +106,14 @@ def test_every_page_opens_without_an_error_and_fits(site, address, chromium, vie
 
 def test_dark_mode_is_dark(address, chromium):
     with watched(chromium, address, **VIEWS["dark"]) as (page, _):
-        page.goto(address + "chapters/index.html", wait_until="networkidle")
+        visit(page, address + "chapters/index.html")
         color = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert max(map(int, re.findall(r"\d+", color)[:3])) < 60
 
 
 def test_landing_page_shows_the_main_figure_and_all_claims(address, chromium, smoke_book):
     with watched(chromium, address, **VIEWS["desktop"]) as (page, _):
-        page.goto(address, wait_until="networkidle")
+        visit(page, address + "chapters/index.html")
         shown = page.locator("table.claims tbody tr td:first-child").all_inner_texts()
         assert sorted(shown) == sorted(claim.id for claim in smoke_book.claims())
         assert shown
@@ -119,7 +127,7 @@ def test_sliders_move_and_their_numbers_change(site, address, chromium):
     moved = 0
     for path in sorted(site.glob("chapters/0*.html")):
         with watched(chromium, address, **VIEWS["desktop"]) as (page, wrong):
-            page.goto(address + f"chapters/{path.name}", wait_until="networkidle")
+            visit(page, address + f"chapters/{path.name}")
             for slider in page.locator(".cell_output input[type=range]:visible").all():
                 widget = slider.locator("xpath=ancestor::*[contains(@class, 'cell_output')]")
                 before = widget.inner_text()
