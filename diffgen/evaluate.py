@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,16 +14,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
-from diffgen.data import Split
+from diffgen.data import Points, Split
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Guided
 from diffgen.loss import Norm
+from diffgen.metrics.features import FeatureMap
 from diffgen.metrics.gap import GapCurve, generalization_gap
 from diffgen.metrics.neighbours import nearest_similarity
 from diffgen.rng import generator
-from diffgen.runs import DECIDING, Snapshot, fingerprint
+from diffgen.runs import DECIDING, Snapshot, fingerprint, train
 from diffgen.sample import sample, trajectory
 from diffgen.schedule import edm_sigmas
+from diffgen.train import TrainConfig
 
 EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py", "metrics/features.py")
 """The sources that decide what is computed here."""
@@ -51,6 +54,25 @@ def kept(
     return result
 
 
+def digest(points: Points) -> str:
+    """A hash of images and classes: results are of these, whatever split they came in."""
+    found = hashlib.sha256(points.x.contiguous().numpy().tobytes())
+    found.update(b"" if points.labels is None else points.labels.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def name_of(features: FeatureMap) -> str:
+    """The name of a feature map, under which results are kept.
+
+    Raises:
+        ValueError: it has none, as a lambda or an object.
+    """
+    name = getattr(features, "__qualname__", "<no name>")
+    if "<" in name:
+        raise ValueError(f"features is {name}: results are kept under its name, so give a function of a module")
+    return f"{features.__module__}.{name}"
+
+
 @dataclass(frozen=True)
 class Guide:
     """A snapshot that guides another with a weight: see `Guided`."""
@@ -70,6 +92,33 @@ def guided(snapshot: Snapshot, guide: Guide | None, device: str | torch.device =
     return Guided(main, guide.snapshot.denoiser(device=device), guide.weight) if guide else main
 
 
+def reference_snapshot(
+    config: TrainConfig,
+    *,
+    root: str | Path = "runs",
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> Snapshot:
+    """A reference for the adjusted gap of a config: a network trained, like its own, on the rest of its pool.
+
+    It saw neither split, see `diffgen.metrics.adjust.adjusted`. The nearer its errors are to those of the evaluated
+    network, the more of the luck of the draw it takes out; a Wiener filter, `GaussianDenoiser.fit(split.rest.x)`, takes
+    out less and costs nothing. It is trained once a pool and serves all snapshots of all runs on the same images.
+
+    Args:
+        config: of the run that is evaluated, for a cheaper reference with a smaller network or fewer images.
+        root: folder of run folders, where the reference is kept as well.
+        device: where to compute.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the pool has no rest.
+    """
+    config = config.with_(data=config.data.reference, snapshots=1)
+    (snapshot,) = train(config, root=root, device=device, progress=progress)
+    return snapshot
+
+
 def gap_curves(
     snapshots: Sequence[Snapshot],
     split: Split,
@@ -79,6 +128,7 @@ def gap_curves(
     images: int | None = None,
     draws: int = 1,
     norm: Norm = "mse",
+    features: FeatureMap | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: bool = True,
@@ -86,28 +136,34 @@ def gap_curves(
     """The generalization gap of each snapshot, over the same images with the same noise.
 
     Args:
-        snapshots: of one run, as `train` yields them.
-        split: the data that the run was trained on.
+        snapshots: as `train` yields them.
+        split: the data that their run was trained on; for a reference, the data of the run that it is a reference for.
         sigmas: noise levels, (S,).
         guide: what guides each of them.
         images: use the first so many of each split; None is all.
         draws: noise draws an image.
         norm: of the error, see `generalization_gap`.
+        features: φ, in which errors are measured; None is pixels. Results are kept under its name, so it has one.
         seed: of the noise.
         device: where to compute.
         progress: show a bar.
 
     Returns:
         One `GapCurve` a snapshot.
+
+    Raises:
+        ValueError: features without a name.
     """
-    train, val = split.train[:images], split.val[:images]
-    settings = {"sigmas": sigmas.tolist(), "train": len(train), "val": len(val), "draws": draws, "norm": norm}
-    settings |= {"seed": seed, "guide": guide and guide.settings}
+    known, unknown = split.train[:images], split.val[:images]
+    settings = {"sigmas": sigmas.tolist(), "train": digest(known), "val": digest(unknown), "draws": draws, "norm": norm}
+    settings |= {"seed": seed, "guide": guide and guide.settings, "features": features and name_of(features)}
 
     def curve(snapshot: Snapshot) -> GapCurve:
         def compute() -> dict[str, Tensor]:
             denoiser = guided(snapshot, guide, device)
-            found = generalization_gap(denoiser, train, val, sigmas, draws=draws, norm=norm, seed=seed)
+            found = generalization_gap(
+                denoiser, known, unknown, sigmas, draws=draws, norm=norm, features=features, seed=seed
+            )
             return {"train": found.train_errors, "val": found.val_errors}
 
         errors = kept(snapshot, "gap", settings, compute)

@@ -68,6 +68,18 @@ def test_smaller_sets_are_beginnings_of_larger_ones(split: dg.Split) -> None:
     assert torch.equal(fewer.val.labels, split.val.labels[:50])
 
 
+def test_a_reference_is_trained_on_the_rest() -> None:
+    config = dg.DataConfig(size=14, n_train=3000, n_val=2000)
+    split, reference = config.load(), config.reference.load()
+    assert torch.equal(reference.train.x, split.rest.x)
+    assert torch.equal(reference.val.x, split.val.x)
+    assert reference.rest is None
+    with pytest.raises(ValueError, match="leaves nothing of fashion_mnist for a reference"):
+        config.reference.reference  # noqa: B018
+    with pytest.raises(ValueError, match=r"skip \+ n_train \+ n_val is 6000 \+ 3000 \+ 2000 = 11000"):
+        dg.DataConfig(size=14, n_train=3000, n_val=2000, skip=6000)
+
+
 def test_labels_belong_to_their_images(split: dg.Split) -> None:
     """Trousers differ from ankle boots: classifying by the nearest class mean of other images is far above chance."""
     means = torch.stack([split.train.x[split.train.labels == c].mean(0) for c in range(10)])

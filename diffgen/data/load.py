@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -23,6 +23,7 @@ class DataConfig:
         size: side of the images in pixels: 28, 14, 7 or 4.
         n_train: number of training images.
         n_val: number of validation images.
+        skip: leave out so many images of the pool before the training images begin; see `DataConfig.reference`.
         seed: of the permutation that splits the pool.
 
     Raises:
@@ -33,31 +34,50 @@ class DataConfig:
     size: int = 28
     n_train: int
     n_val: int
+    skip: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in get_args(DataName):
             raise ValueError(f"name is {self.name!r}: the data sets are {', '.join(map(repr, get_args(DataName)))}")
-        for field, least in {"size": 1, "n_train": 1, "n_val": 1, "seed": 0}.items():
+        for field, least in {"size": 1, "n_train": 1, "n_val": 1, "skip": 0, "seed": 0}.items():
             object.__setattr__(self, field, _whole(field, getattr(self, field), least))
         if self.size not in fashion_mnist.SIZES:
             sizes = ", ".join(map(str, fashion_mnist.SIZES))
             raise ValueError(f"size is {self.size}: {self.name} comes in {sizes} pixels")
         pool = fashion_mnist.POOL_SIZES[self.name]
-        if self.n_train + self.n_val > pool:
+        parts = {"skip": self.skip} if self.skip else {}
+        parts |= {"n_train": self.n_train, "n_val": self.n_val}
+        if sum(parts.values()) > pool:
             remedy = " or load 'fashion_mnist_70k'" if self.name == "fashion_mnist" else ""
             raise ValueError(
-                f"n_train + n_val is {self.n_train} + {self.n_val} = {self.n_train + self.n_val}, but {self.name} has "
-                f"{pool} images: ask for fewer{remedy}"
+                f"{' + '.join(parts)} is {' + '.join(map(str, parts.values()))} = {sum(parts.values())}, but "
+                f"{self.name} has {pool} images: ask for fewer{remedy}"
             )
+
+    @property
+    def reference(self) -> DataConfig:
+        """The rest of the pool as training set, the validation images as they are: for a reference denoiser.
+
+        Trained on it, a denoiser has seen neither split of this config.
+
+        Raises:
+            ValueError: nothing is left of the pool.
+        """
+        skip = self.skip + self.n_train
+        left = fashion_mnist.POOL_SIZES[self.name] - skip - self.n_val
+        if left < 1:
+            raise ValueError(f"n_train + n_val leaves nothing of {self.name} for a reference: ask for fewer of either")
+        return replace(self, skip=skip, n_train=left)
 
     def load(self) -> Split:
         """Read the images and split them.
 
-        The seed orders the pool at random. Training images are taken from the front of that order, validation images
-        from its back, and the rest is what lies between. So the three never overlap and are identically distributed,
-        a smaller training set is the beginning of a larger one with the same seed, and neither n_train changes the
-        validation images nor n_val the training images: models of different n_train are compared on the same images.
+        The seed orders the pool at random. Training images are taken from the front of that order (behind those that
+        are skipped), validation images from its back, and the rest is what lies between. So the three never overlap
+        and are identically distributed, a smaller training set is the beginning of a larger one with the same seed,
+        and neither n_train changes the validation images nor n_val the training images: models of different n_train
+        are compared on the same images.
 
         Returns:
             x (N, 1, size, size), float32 in [−1, 1]; labels (N,), int64.
@@ -67,9 +87,10 @@ class DataConfig:
         """
         images, labels = fashion_mnist.read_pool(self.name)
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed)).numpy()
-        cuts = {"train": order[: self.n_train], "val": order[::-1][: self.n_val]}
-        if self.n_train + self.n_val < len(order):
-            cuts["rest"] = order[self.n_train : len(order) - self.n_val]
+        end = self.skip + self.n_train
+        cuts = {"train": order[self.skip : end], "val": order[::-1][: self.n_val]}
+        if end + self.n_val < len(order):
+            cuts["rest"] = order[end : len(order) - self.n_val]
         return Split(
             **{
                 part: Points(fashion_mnist.to_tensor(images[index], self.size), torch.from_numpy(labels[index]).long())
