@@ -551,12 +551,12 @@ glue("guided_2_place", toy.summit(guided[-1]).sigma, display=False)
 # the toy model is a model of training, then a network trained for longer should look like a smaller $\delta$.
 
 # %%
-config = toy_config(40 if smoke else 2000, width=16 if smoke else 64, snapshots=2 if smoke else 8, seed=seed)
+config = toy_config(40 if smoke else 1500, width=16 if smoke else 64, snapshots=2 if smoke else 8, seed=seed)
 networks = dict(train_toy(config))
 learned = {step: toy.expected_gap(net, train, val, coarse) for step, net in networks.items()}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
 age = [math.log10(step) for step in learned]
-draw.curve_family(coarse, [c.gap for c in learned.values()], age, "log10 of steps", axes[0], ticks=[2.5, 3])
+draw.curve_family(coarse, [c.gap for c in learned.values()], age, "log10 of steps", axes[0], ticks=[2.6, 2.8, 3, 3.2])
 family = [1.6, 1.2, 0.8, 0.4]
 curves = [toy.expected_gap(dg.ErrorProne(train, d), train, val, coarse).gap for d in family]
 draw.curve_family(coarse, curves, family, r"model error $\delta$", axes[1])

@@ -13,7 +13,8 @@ from diffgen.precondition import Preconditioned
 from diffgen.schedule import LogNormal
 from diffgen.train import TrainConfig, Training
 
-BATCH = 128
+COPIES = 25
+"""Noisy copies of each training point in a batch."""
 
 
 def toy_config(
@@ -25,16 +26,18 @@ def toy_config(
     `TrainConfig` are for data of standard deviation 0.5.
 
     Args:
-        steps: of the optimizer, each with a batch of 128 noisy copies of the training points.
+        steps: of the optimizer, each with 25 noisy copies of every training point.
         width: of the network.
-        snapshots: log-spaced, the first after a tenth of the steps.
+        snapshots: log-spaced, the first after a quarter of the steps.
         data: the points; by default the paper's circle.
         seed: of weights, order and noise.
     """
+    data = ToyConfig() if data is None else data
+    batch = COPIES * data.n_train
     return TrainConfig(
-        data=ToyConfig() if data is None else data, network=MLPConfig(width=width, depth=2), images=steps * BATCH,
-        batch=BATCH, learning_rate=3e-3, warmup=50 * BATCH, sigma=LogNormal(mean=0.7, std=1.2),
-        ema=(HalfLife(images=20 * BATCH),), snapshots=snapshots, first_snapshot=max(1, steps // 10) * BATCH, seed=seed,
+        data=data, network=MLPConfig(width=width, depth=2), images=steps * batch, batch=batch, learning_rate=3e-3,
+        warmup=50 * batch, sigma=LogNormal(mean=0.7, std=1.2), ema=(HalfLife(images=20 * batch),), snapshots=snapshots,
+        first_snapshot=max(1, steps // 4) * batch, seed=seed,
     )  # fmt: skip
 
 
@@ -44,8 +47,9 @@ def train_toy(config: TrainConfig) -> Iterator[tuple[int, Preconditioned]]:
     Seconds on one core. The denoisers are copies: they stay what they were while training goes on.
     """
     data = config.data.load()
-    # An epoch of ten points would be over 25 times a step: copies of all points make it longer and change nothing else.
-    train = Points(data.train.x.repeat(100, 1))
+    # With as many copies as a batch has, an epoch is a step: every batch holds all points equally often, which makes
+    # the gradient much less noisy, and their order is drawn once a step.
+    train = Points(data.train.x.repeat(COPIES, 1))
     training = Training(config, Split(train, data.val))
     marks = set(config.snapshot_images)
     for _ in training:
