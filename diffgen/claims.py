@@ -118,7 +118,7 @@ def _row(claim: Claim, link: str | None) -> str:
         _formulas(claim.statement),
         f'<span class="verdict {claim.verdict.split()[0]}">{claim.verdict}</span>',
         f"{_formulas(claim.measured)}: <strong>{html.escape(claim.interval)}</strong>; "
-        f"claimed: {html.escape(claim.threshold)}",
+        f"claimed:&nbsp;{html.escape(claim.threshold).replace(' ', '&nbsp;')}",
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

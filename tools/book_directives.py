@@ -6,6 +6,7 @@ a chapter has been executed they say so instead of failing.
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,7 +62,7 @@ def _claims(app, docname: str) -> list[Claim]:
 
 def _table(app, docname: str) -> str:
     found = [(claim, name) for name in sorted(app.env.found_docs) for claim in _claims(app, name)]
-    found.sort(key=lambda pair: (len(pair[0].id), pair[0].id))  # C2 before C10
+    found.sort(key=lambda pair: int(re.search(r"\d+|$", pair[0].id)[0] or 0))  # C2 before C10, else as in the chapters
     links = {claim.id: app.builder.get_relative_uri(docname, name) for claim, name in found}
     return table([claim for claim, _ in found], links) if found else "<p>No chapter has been executed yet.</p>"
 
