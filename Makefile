@@ -18,7 +18,7 @@ book: .venv/book
 	$(BIN)/python tools/build_book.py --preset $(PRESET) $(if $(SEED),-p seed $(SEED)) $(if $(DEVICE),-p device $(DEVICE))
 
 test: .venv/test
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)  # two processes, a thread each
 
 pairs: .venv/book
 	$(BIN)/python tools/pairs.py

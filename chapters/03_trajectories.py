@@ -32,9 +32,9 @@
 # reason.
 
 # %% tags=["parameters"]
-from typing import Literal
+from diffgen.presets import PresetName
 
-preset: Literal["smoke", "quick", "standard", "paper"] = "quick"  # how much to compute
+preset: PresetName = "quick"  # how much to compute
 seed: int = 0  # of the data split, the initial weights and the noise
 device: str = "cpu"  # where to compute: "cpu", "cuda", "cuda:1"
 results: str = "runs"  # folder in which trained runs are kept and found again

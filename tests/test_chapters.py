@@ -9,6 +9,7 @@ from diffgen import book
 
 
 @pytest.mark.chapter
+@pytest.mark.xdist_group("smoke book")  # executed once, for the site as well
 @pytest.mark.parametrize("chapter", book.chapters(ROOT), ids=lambda path: path.stem)
 def test_chapter_runs(smoke_book, chapter):
     notebook = json.loads(smoke_book.chapter(chapter).read_text())

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from diffgen import book
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("smoke book")]  # executed once, in one process
 VIEWS = {
     "desktop": {"viewport": {"width": 1280, "height": 900}},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
