@@ -1,12 +1,14 @@
-"""Figures of a gap curve that no formula gives an error for: the images are drawn anew, many times."""
+"""Figures of gap curves with their intervals: peak height and place, area in ln σ, overfit onset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
@@ -35,3 +37,115 @@ def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -
     weights = [counts[:, : e.shape[2]] for e in errors]
     train, val = (torch.einsum("bn,csn->bcs", w / w.sum(1, keepdim=True), e) for w, e in zip(weights, errors))
     return train, val
+
+
+def area(curve: GapCurve) -> Estimate:
+    """∫ G d ln σ over the curve's noise levels, by the trapezoid rule: the gap of all of them in one number.
+
+    It is linear in G, so its standard error needs no resampling: that of Σ_i Σ_s w_s u_si, see `GapCurve.influence`.
+
+    Raises:
+        ValueError: fewer than two noise levels.
+    """
+    if len(curve.sigmas) < 2:
+        raise ValueError(f"sigmas has {len(curve.sigmas)} noise level: an area needs two or more")
+    steps = curve.sigmas.double().log().diff() / 2
+    weights = torch.nn.functional.pad(steps, (0, 1)) + torch.nn.functional.pad(steps, (1, 0))
+    stderr = ((weights @ curve.influence).square().sum() * curve.n / (curve.n - 1)).sqrt()
+    return Estimate(weights @ curve.gap, stderr, curve.n)
+
+
+def vertex(gap: Tensor, sigmas: Tensor) -> tuple[Tensor, Tensor]:
+    """The tops of curves between their noise levels: place σ and height, each (*), of gaps (*, S).
+
+    The vertex of the parabola in ln σ through the highest point and its neighbours; at an end of the grid, or where no
+    parabola opens downwards, the highest point itself.
+    """
+    gap, x = gap.double(), sigmas.double().log()
+    top = gap.argmax(-1)
+    if len(x) < 3:
+        return sigmas.double()[top], gap.amax(-1)
+    i = top.clamp(1, len(x) - 2)
+    a, b, c = (gap.gather(-1, (i + k).unsqueeze(-1)).squeeze(-1) for k in (-1, 0, 1))
+    left, right = x[i] - x[i - 1], x[i + 1] - x[i]
+    curvature = ((c - b) / right - (b - a) / left) / (left + right)  # b + slope t + curvature t², t from the middle
+    slope = (b - a) / left + curvature * left
+    inside = (top == i) & (curvature < 0)
+    shift = torch.where(inside, -slope / (2 * curvature), torch.zeros_like(slope)).nan_to_num()
+    place = torch.where(inside, x[i] + shift, x[top])
+    height = torch.where(inside, b + slope * shift / 2, gap.amax(-1))
+    return place.exp(), height
+
+
+class Peak(NamedTuple):
+    """The top of G(σ), with 95 % intervals unless asked otherwise: σ and height."""
+
+    sigma: Interval
+    height: Interval
+
+
+def peak(curve: GapCurve, *, confidence: float = 0.95, draws: int = 1000, seed: int = 0) -> Peak:
+    """Where G(σ) is largest, and how large, each with an interval that knows that the place was picked.
+
+    A maximum over noise levels is on average larger than G at the true peak: chance lifts one place or another. The
+    interval of the height, mirrored about the estimate (Davison and Hinkley's basic interval), leans against it. That
+    of the place is the percentile interval, which stays on the grid.
+
+    Args:
+        curve: of a denoiser, better adjusted.
+        confidence: of both intervals.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+
+    Source: Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 5.2.
+    """
+    train, val = bootstrap([curve], draws=draws, seed=seed)
+    sigma, height = vertex(curve.gap, curve.sigmas)
+    sigmas, heights = vertex((val / train - 1)[:, 0], curve.sigmas)
+    low, high = tails(heights, confidence)
+    left, right = tails(sigmas, confidence)
+    place = Interval(*map(float, (sigma, torch.minimum(left, sigma), torch.maximum(right, sigma))))
+    return Peak(place, Interval(*map(float, (height, 2 * height - high, 2 * height - low))))
+
+
+class Onset(NamedTuple):
+    """The snapshot of the smallest E_val(σ), and the interval it may lie in: numbers of snapshots, (S,) each.
+
+    Where it is the last snapshot, overfitting had not begun when training ended.
+    """
+
+    at: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def overfit_onset(curves: Sequence[GapCurve], *, confidence: float = 0.95, draws: int = 1000, seed: int = 0) -> Onset:
+    """The snapshot after which the network gets worse at images that it has not seen, for each noise level.
+
+    argmin over snapshots of E_val(σ), with the percentile interval when the images are drawn anew, the same ones for
+    all snapshots. Its resolution is the spacing of the snapshots.
+
+    Args:
+        curves: of the snapshots of a run, in the order of training, over the same images and noise levels.
+        confidence: of the intervals.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419, fig. 2.
+    """
+    at = torch.stack([curve.val for curve in curves]).argmin(0)
+    low, high = tails(bootstrap(curves, draws=draws, seed=seed)[1].argmin(1), confidence)
+    return Onset(at, torch.minimum(low.floor().long(), at), torch.maximum(high.ceil().long(), at))
+
+
+def tails(values: Tensor, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
+    """The quantiles of values (draws, *) that leave out equal parts at both ends, (*) each.
+
+    Raises:
+        ValueError: a confidence that is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence:g}: it lies between 0 and 1, such as 0.95")
+    values = values.double()
+    low, high = values.quantile(values.new_tensor([(1 - confidence) / 2, (1 + confidence) / 2]), dim=0)
+    return low, high

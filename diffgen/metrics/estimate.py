@@ -1,10 +1,22 @@
-"""A number with its standard error and the size of the sample behind it."""
+"""A number with what chance may have done to it: its standard error, or an interval."""
 
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import NamedTuple
 
 from torch import Tensor
+
+
+class Interval(NamedTuple):
+    """A number and the interval that holds it with a stated confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
 class Estimate(float):

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter, NullFormatter
-from torch import Tensor
 
+from diffgen.metrics.bootstrap import overfit_onset
 from diffgen.metrics.gap import GapCurve
 from diffgen.plots import NEUTRAL, TRAIN, VAL, images_seen
 
@@ -46,18 +47,12 @@ def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, 
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     if onset:
-        sigmas, gaps = overfit_onset(curves)
-        ax.plot(sigmas, gaps, color="black", lw=2, marker="o", ms=4, label="overfit onset")
+        at = overfit_onset(curves).at
+        gaps, begun = torch.stack([c.gap for c in curves])[at, torch.arange(len(at))], at < len(curves) - 1
+        ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
         ax.legend(loc="upper left")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
     bar = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep=""))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_ticks(images[:: max(1, len(images) // 4)])
     return ax
-
-
-def overfit_onset(curves: Sequence[GapCurve]) -> tuple[Tensor, list[float]]:
-    """The noise levels at which E_val has its minimum before the last snapshot, and G at that minimum."""
-    best = np.argmin(np.stack([c.val.numpy() for c in curves]), axis=0)
-    at = [i for i, snapshot in enumerate(best) if snapshot < len(curves) - 1]
-    return curves[0].sigmas[at], [float(curves[best[i]].gap[i]) for i in at]

@@ -1,0 +1,92 @@
+"""Peak, area and overfit onset of gap curves: exact where a formula gives them, and intervals that cover."""
+
+import math
+
+import pytest
+import torch
+
+import diffgen as dg
+from diffgen.metrics.bootstrap import area, bootstrap, overfit_onset, peak, tails, vertex
+from diffgen.metrics.gap import GapCurve
+from diffgen.rng import generator
+
+SIGMAS = dg.log_sigmas(9, 0.1, 10, dtype=torch.float64)
+TOP, PLACE, WIDTH = 0.3, 1.3, 4.0
+
+
+def bump(sigmas=SIGMAS):
+    """A gap that is a parabola in ln σ."""
+    return TOP - (sigmas / PLACE).log().square() / WIDTH**2
+
+
+def curve_of(gap, n, seed):
+    """Errors of n images a split with that gap: images differ in how hard they are, at all σ alike and at each."""
+    random = generator(seed, n)
+    parts = []
+    for level in (torch.ones(len(SIGMAS)), 1 + gap):
+        hard = 1 + 0.5 * torch.rand(1, n, generator=random, dtype=torch.float64)
+        own = 0.05 * torch.randn(len(SIGMAS), n, generator=random, dtype=torch.float64)
+        parts.append(level[:, None] * (hard + own))
+    return GapCurve(SIGMAS, *parts)
+
+
+@pytest.mark.parametrize("sigmas", [SIGMAS, torch.tensor([0.1, 0.3, 0.5, 1.0, 4.0, 5.0]).double()])
+def test_vertex_of_a_parabola_is_exact(sigmas):
+    """On an uneven grid, and at its ends, as well."""
+    place, height = vertex(bump(sigmas), sigmas)
+    assert place == pytest.approx(PLACE)
+    assert height == pytest.approx(TOP)
+    gaps = torch.stack([sigmas, -sigmas, bump(sigmas)])
+    place, height = vertex(gaps, sigmas)
+    assert place.tolist() == pytest.approx([float(sigmas[-1]), float(sigmas[0]), PLACE])
+    assert height.tolist() == pytest.approx([float(sigmas[-1]), -float(sigmas[0]), TOP])
+
+
+def test_area_of_a_constant_gap_and_its_error():
+    flat = GapCurve(SIGMAS, torch.ones(9, 4), 1.2 * torch.ones(9, 4))
+    assert float(area(flat)) == pytest.approx(0.2 * math.log(100), rel=1e-5)
+    assert area(flat).stderr == pytest.approx(0, abs=1e-12)
+    curve = curve_of(bump(), 400, seed=0)
+    train, val = bootstrap([curve], draws=2000)
+    areas = torch.trapezoid((val / train - 1)[:, 0], SIGMAS.log())
+    assert area(curve).stderr == pytest.approx(float(areas.std()), rel=0.1)
+    with pytest.raises(ValueError, match="sigmas has 1 noise level"):
+        area(GapCurve(SIGMAS[:1], torch.ones(1, 4), torch.ones(1, 4)))
+
+
+def test_intervals_of_peak_and_area_cover():
+    exact = torch.trapezoid(bump(), SIGMAS.log())
+    hits = []
+    for seed in range(300):
+        curve = curve_of(bump(), 100, seed)
+        found, total = peak(curve, draws=300, seed=seed), area(curve).interval()
+        hits.append(
+            [low <= truth <= high for truth, (low, high) in
+             ((TOP, found.height[1:]), (PLACE, found.sigma[1:]), (float(exact), total))]
+        )  # fmt: skip
+    shares = torch.tensor(hits).double().mean(0)
+    assert ((shares > 0.92) & (shares < 0.98)).all(), shares
+
+
+def test_onset_is_the_snapshot_of_the_smallest_validation_error():
+    """E_val falls and rises at the first noise level, only falls at the second."""
+    val = torch.tensor([[3.0, 3.0], [2.0, 2.5], [1.0, 2.0], [1.5, 1.0]])
+    exact = [GapCurve(SIGMAS[:2], torch.ones(2, 50), v[:, None].expand(2, 50)) for v in val]
+    assert [x.tolist() for x in overfit_onset(exact, draws=50)] == [[2, 3]] * 3
+    noise = torch.randn(4, 2, 50, generator=generator(4))
+    onset = overfit_onset([GapCurve(c.sigmas, c.train_errors, c.val_errors + 3 * e) for c, e in zip(exact, noise)])
+    assert (onset.low <= onset.at).all()
+    assert (onset.at <= onset.high).all()
+    assert onset.low[0] < 2 or onset.high[0] > 2  # noise as large as the differences leaves it open
+
+
+def test_a_hard_image_does_not_move_an_onset():
+    """The same images are drawn for all snapshots, so what they share cancels."""
+    hard = 100 * torch.rand(1, 60, generator=generator(5))
+    curves = [GapCurve(SIGMAS[:1], hard, hard + level) for level in (1.0, 0.5, 0.7)]
+    assert [x.tolist() for x in overfit_onset(curves)] == [[1]] * 3
+
+
+def test_confidence_is_checked():
+    with pytest.raises(ValueError, match="confidence is 95"):
+        tails(torch.rand(10), 95)
