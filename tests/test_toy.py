@@ -1,4 +1,7 @@
-"""The toy model: its identities, its limits, the published values, and how its gap depends on δ, N and w."""
+"""The toy model: its identities, its limits, the published values, and how its gap depends on δ, N and w.
+
+Longer than most files: a law of the toy model is a test here, and the chapter states many.
+"""
 
 import math
 from itertools import pairwise

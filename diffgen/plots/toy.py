@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -105,14 +106,20 @@ def curve_family(
     return ax
 
 
+def plain_log(*axes: Axis) -> None:
+    """Plain numbers on logarithmic axes: 1, 2, 5 of each decade where there is room. Call it when all is drawn."""
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1,) if high / low > 300 else (1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
 def gap_axes(ax: Axes) -> Axes:
-    """Label the axes of a gap curve: log σ with plain numbers, and a line at 0. Call it when the curves are drawn."""
+    """Label the axes of a gap curve: log σ, and a line at 0. Call it when the curves are drawn."""
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     ax.set(xscale="log", xlabel=r"noise level $\sigma$", ylabel=r"relative gap $G(\sigma)$")
-    low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 300 else (1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda sigma, _: f"{sigma:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    plain_log(ax.xaxis)
     return ax
 
 

@@ -223,7 +223,7 @@ function render({ model, el }) {
     tick(model, "predictions", "predictions (crosses)"),
     tick(model, "region", "region where the gap is below 0.5"),
   ];
-  const root = h("section", { class: "dg-root", "aria-label": "Field explorer of the toy model" },
+  const root = card("Field explorer of the toy model",
     h("div", { class: "dg-panes" },
       h("figure", { class: "dg-pane" }, h("figcaption", {}, "Flow D − x: darker is faster. Circles train, diamonds validate."), view.el),
       h("figure", { class: "dg-pane" }, h("figcaption", {}, "Relative gap G(σ); drag here to set σ."), curve.el)),

@@ -111,7 +111,7 @@ function render({ model, el }) {
   const toggle = button("Play", play);
   const captions = ["optimal, δ = 0", ""].map((text) => h("figcaption", {}, text));
   const error = slider(model, "delta", "model error δ", { min: 0, max: 4, step: 0.05, show: (x) => x.toFixed(2) });
-  const root = h("section", { class: "dg-root", "aria-label": "Trajectory player of the toy model" },
+  const root = card("Trajectory player of the toy model",
     h("div", { class: "dg-panes" }, ...panes.map((pane, k) => h("figure", { class: "dg-pane" }, captions[k], pane.el))),
     status,
     h("div", { class: "dg-controls" },

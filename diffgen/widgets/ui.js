@@ -61,6 +61,11 @@ function tick(model, trait, label) {
   return { el: h("label", { class: "dg-tick" }, input, label), update };
 }
 
+/** The widget's outermost element. JupyterLab must not take its arrow and Delete keys for commands on cells. */
+function card(label, ...children) {
+  return h("section", { class: "dg-root", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, ...children);
+}
+
 function button(label, onclick) {
   return h("button", { type: "button", onclick }, label);
 }
