@@ -183,9 +183,7 @@ glue("n_evaluated", curves[-1].n, display=False)
 # would subtract its own memory of them.
 
 # %%
-wiener = dg.GaussianDenoiser.fit(split.rest.x)
-part = slice(0, settings.evaluate)
-reference = dg.generalization_gap(wiener, split.train[part], split.val[part], sigmas, seed=seed)
+reference = evaluate.wiener_curve(split, sigmas, images=settings.evaluate, seed=seed)
 adjusted_curves = [adjusted(curve, reference) for curve in curves]
 fig, ax = plt.subplots(figsize=(7, 3.8))
 gap_over_sigma(images, adjusted_curves, ax)

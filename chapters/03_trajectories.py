@@ -145,10 +145,8 @@ glue("typical", f"{float(typical):.2f} ± {typical.stderr:.2f}", display=False)
 
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-part = slice(0, settings.evaluate)
 curves = evaluate.gap_curves(snapshots, split, sigmas, images=settings.evaluate, seed=seed, device=device)
-wiener = dg.GaussianDenoiser.fit(split.rest.x)
-reference = dg.generalization_gap(wiener, split.train[part], split.val[part], sigmas, seed=seed)
+reference = evaluate.wiener_curve(split, sigmas, images=settings.evaluate, seed=seed)
 curves = [adjusted(curve, reference) for curve in curves]
 peak_sigma = curves[-1].peak_sigma
 gaps = [curve.at(peak_sigma) for curve in curves]

@@ -83,13 +83,11 @@ pd.DataFrame(
 
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-part = slice(0, min(settings.evaluate, few))
-wiener = dg.GaussianDenoiser.fit(splits[many, wide].rest.x)
+first = min(settings.evaluate, few)  # the images that all runs have in common
 curves = {}
 for key, snapshots in runs.items():
-    train, val = splits[key].train[part], splits[key].val[part]
-    reference = dg.generalization_gap(wiener, train, val, sigmas, seed=seed)
-    raw = evaluate.gap_curves(snapshots, splits[key], sigmas, images=part.stop, seed=seed, device=device)
+    reference = evaluate.wiener_curve(splits[key], sigmas, images=first, seed=seed)
+    raw = evaluate.gap_curves(snapshots, splits[key], sigmas, images=first, seed=seed, device=device)
     curves[key] = [adjusted(curve, reference) for curve in raw]
 final = {key: c[-1] for key, c in curves.items()}
 

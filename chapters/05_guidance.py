@@ -124,13 +124,11 @@ glue("early_images", f"{early.images:,}", display=False)
 
 # %%
 sigmas = dg.log_sigmas(max(6, settings.sigmas // 2), 0.1, 10)
-part = slice(0, settings.evaluate)
-wiener = dg.GaussianDenoiser.fit(split.rest.x)
-reference = dg.generalization_gap(wiener, split.train[part], split.val[part], sigmas, seed=seed)
+reference = evaluate.wiener_curve(split, sigmas, images=settings.evaluate, seed=seed)
 curves = []
 for guide in guides:
     (curve,) = evaluate.gap_curves(
-        [last], split, sigmas, guide=guide, images=part.stop, seed=seed, device=device, progress=False
+        [last], split, sigmas, guide=guide, images=settings.evaluate, seed=seed, device=device, progress=False
     )
     curves.append(adjusted(curve, reference))
 fig, ax = plt.subplots(figsize=(6.5, 3.4))

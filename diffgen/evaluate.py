@@ -21,6 +21,7 @@ from diffgen.loss import Norm
 from diffgen.metrics.features import FeatureMap
 from diffgen.metrics.gap import GapCurve, generalization_gap
 from diffgen.metrics.neighbours import nearest_similarity
+from diffgen.optimal import GaussianDenoiser
 from diffgen.rng import generator
 from diffgen.runs import DECIDING, Snapshot, fingerprint, train
 from diffgen.sample import sample, trajectory
@@ -170,6 +171,15 @@ def gap_curves(
         return GapCurve(sigmas, errors["train"], errors["val"])
 
     return [curve(s) for s in tqdm(snapshots, desc="gap of each snapshot", unit="snapshot", disable=not progress)]
+
+
+def wiener_curve(split: Split, sigmas: Tensor, *, images: int | None = None, seed: int = 0) -> GapCurve:
+    """The gap of the cheapest reference for `adjusted`: the best linear denoiser of the rest of the pool, in a second.
+
+    Give the noise levels, images and seed of the curves that it adjusts.
+    """
+    wiener = GaussianDenoiser.fit(split.rest.x)
+    return generalization_gap(wiener, split.train[:images], split.val[:images], sigmas, seed=seed)
 
 
 def samples(
