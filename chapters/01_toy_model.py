@@ -59,7 +59,6 @@ book.check_parameters()
 plots.use_style()
 settings = dg.presets.named(preset, seed)
 smoke = preset == "smoke"
-threads = torch.get_num_threads()
 torch.set_num_threads(1)  # points in the plane are too little work to share between cores
 
 # %% [markdown]
@@ -600,10 +599,9 @@ glue("early_steps", early, display=False)
 # That is what the toy model says. But the errors are no blur: they differ from those of the best $\delta$ by typically
 # {glue:text}`misfit_early` early and {glue:text}`misfit_late` late. And the early network is *better* than its
 # $\delta$. It errs as much as the error-prone denoiser, whose gap is then {glue:text}`gap_early_like:.2f`, and has none
-# itself
-# ({glue:text}`gap_early:.3f`). It knows the circle already and the points on it not yet, so its error lies *along* the
-# manifold, where the data are, while the toy model blurs in all directions alike. First the manifold, then the points:
-# an error can be large where it helps and small where it doesn't matter, and a single length cannot say so.
+# itself, {glue:text}`gap_early:.3f`. It knows the circle already and the points on it not yet, so its error lies
+# *along* the manifold, where the data are, while the toy model blurs in all directions alike. First the manifold, then
+# the points: an error can be large where it helps and small where it doesn't matter, and a single length cannot say so.
 #
 # ## What we found
 #
@@ -618,6 +616,7 @@ fewer, more = (circle(2 * n) for n in (8, 15))
 peaks = [
     dg.generalization_gap(dg.ErrorProne(p.train.x, 1.2), p.train, p.val, fine, **noisily).peak for p in (fewer, more)
 ]
+lower = Estimate(-smaller[0][at_peak], smaller[1][at_peak], 10)
 denser = Estimate(peaks[0] - peaks[1], math.hypot(peaks[0].stderr, peaks[1].stderr), 8)
 
 
@@ -626,29 +625,19 @@ def around(estimate: Estimate) -> dict[str, float]:
     return {"estimate": estimate, "low": low, "high": high}
 
 
-torch.set_num_threads(threads)
+# %% tags=["hide-input"]
+weight, same = "mean largest weight of $y^*$ (1/10: all points alike)", "the same"
 book.ledger(
-    book.Claim(
-        "C7 (global)", r"At $\sigma = 28$ the optimal flow field is global.",
-        r"mean largest weight of $y^*$ (1/10: all points alike)", **around(largest[28]), below=0.2,
-    ),
-    book.Claim(
-        "C7 (moderate)", r"At $\sigma = 2.8$ it is moderately localized.",
-        "the same", **around(largest[2.8]), below=0.9,
-    ),
-    book.Claim(
-        "C7 (sharp)", r"At $\sigma = 0.63$ it is sharply localized on training points.",
-        "the same", **around(largest[0.63]), above=0.99,
-    ),
-    book.Claim(
-        "C8 (model error)", r"The gap at intermediate $\sigma$ shrinks as the model error $\delta$ grows.",
-        r"$G(\delta = 1.2) - G(\delta = 2.2)$ at the peak",
-        **around(Estimate(-smaller[0][at_peak], smaller[1][at_peak], 10)), above=0,
-    ),
-    book.Claim(
-        "C8 (density)", "It shrinks as the support of the data becomes denser.",
-        r"peak of $G$ with 8 training points less that with 15, $\delta = 1.2$", **around(denser), above=0,
-    ),
+    book.Claim("C7 (global)", r"At $\sigma = 28$ the optimal flow field is global.",
+               weight, **around(largest[28]), below=0.2),
+    book.Claim("C7 (moderate)", r"At $\sigma = 2.8$ it is moderately localized.",
+               same, **around(largest[2.8]), below=0.9),
+    book.Claim("C7 (sharp)", r"At $\sigma = 0.63$ it is sharply localized on training points.",
+               same, **around(largest[0.63]), above=0.99),
+    book.Claim("C8 (model error)", r"The gap at intermediate $\sigma$ shrinks as the model error $\delta$ grows.",
+               r"$G(\delta = 1.2) - G(\delta = 2.2)$ at the peak", **around(lower), above=0),
+    book.Claim("C8 (density)", "It shrinks as the support of the data becomes denser.",
+               r"peak of $G$ with 8 training points less that with 15, $\delta = 1.2$", **around(denser), above=0),
 )  # fmt: skip
 
 # %% [markdown]

@@ -19,6 +19,10 @@ SPACING, REACH = 0.6, 4.5
 """The standard rule: 172 places. A rule with 40 times as many moves the peak of the paper's toy by less than 0.3 %."""
 
 
+ROWS_AT_ONCE = 2**14
+"""Rows a call of the denoiser, so that small sets do not pay for many calls nor large ones with memory."""
+
+
 def normal_rule(spacing: float = SPACING, reach: float = REACH) -> tuple[Tensor, Tensor]:
     """A quadrature rule for n ~ N(0, I) in the plane: the midpoint rule, E f(n) ≈ Σ_k w_k f(n_k).
 
@@ -70,13 +74,14 @@ def expected_error(
     if y.ndim != 2 or y.shape[1] != 2:
         raise ValueError(f"y has shape {tuple(y.shape)}: the quadrature takes points in the plane, (N, 2)")
     nodes, weights = normal_rule(spacing, reach)
-    y = y.double()
-    errors = []
-    for sigma in torch.as_tensor(sigmas, dtype=torch.float64).flatten():
-        x = y[:, None] + sigma * nodes
-        denoised = denoiser(x.flatten(0, 1), sigma).reshape(x.shape)
-        errors.append((denoised - y[:, None]).norm(dim=2) @ weights)
-    return torch.stack(errors)
+    y, errors = y.double(), []
+    at_once = max(1, ROWS_AT_ONCE // max(1, len(y) * len(nodes)))
+    for levels in torch.as_tensor(sigmas, dtype=torch.float64).flatten().split(at_once):
+        x = y[:, None] + levels[:, None, None, None] * nodes  # (levels, N, Q, 2)
+        level = levels[:, None, None].expand(x.shape[:3]).flatten()
+        denoised = denoiser(x.flatten(0, 2), level).reshape(x.shape)
+        errors.append((denoised - y[:, None]).norm(dim=3) @ weights)
+    return torch.cat(errors)
 
 
 def expected_gap(
