@@ -63,6 +63,22 @@ def test_noise_belongs_to_place_and_seed(n, batch, draws, seed):
     assert torch.allclose(whole[:, :n], part, rtol=1e-9)
 
 
+def test_no_call_is_larger_than_the_batch_size():
+    """However many images, noise levels and draws there are: so memory does not grow with them."""
+    rows = []
+
+    class Recorder(Identity):
+        def __call__(self, x, sigma, labels=None):
+            assert len(x) == len(sigma) == len(labels)
+            rows.append(len(x))
+            return x
+
+    labels = torch.zeros(1_000, dtype=torch.long)
+    dg.denoising_error(Recorder(), gaussian(1_000), SIGMAS, labels=labels, draws=7, batch_size=100)
+    assert max(rows) == 100
+    assert sum(rows) == 1_000 * 7 * len(SIGMAS)
+
+
 def test_wiener_error_has_its_closed_form():
     """E(σ) of the Wiener filter on its own data is mean λσ²/(λ + σ²)."""
     variances = torch.tensor([4.0, 1.0, 0.25, 0.01], dtype=torch.float64)
