@@ -21,7 +21,7 @@ def adjusted(curve: GapCurve, reference: GapCurve) -> GapCurve:
     subtracted from the one that is measured. Fit it to `Split.rest`: a Wiener filter, `GaussianDenoiser.fit`, for next
     to nothing, or a small network, `diffgen.evaluate.reference_snapshot`. On Fashion-MNIST, 14×14, the same standard
     error took 1.6 times fewer evaluations with the one and 8.8 with the other (`benchmarks/gap.py`: median over σ from
-    0.05 to 5; 6 once the network's evaluations are counted). A denoiser that has hardly learned yet gains little from either.
+    0.05 to 5; 6 once the reference's own evaluations are counted). A denoiser that has hardly learned gains little.
 
     Args:
         curve: of the denoiser.

@@ -1,0 +1,68 @@
+"""What is kept beside a run, and under which circumstances it is found again; the reference of the adjusted gap."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import diffgen as dg
+from diffgen import evaluate
+from diffgen.metrics.features import features
+
+CONFIG = dg.TrainConfig(
+    data=dg.DataConfig(size=14, n_train=64, n_val=64), network=dg.UNetConfig(channels=4, multipliers=(1,)),
+    images=128, batch=64, snapshots=1, first_snapshot=64, warmup=64,
+)  # fmt: skip
+SIGMAS = dg.log_sigmas(2, 0.5, 2)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def snapshot(root):
+    (snapshot,) = dg.train(CONFIG, root=root, progress=False)
+    return snapshot
+
+
+def gap(snapshot, split, **options):
+    (curve,) = evaluate.gap_curves([snapshot], split, SIGMAS, progress=False, **{"images": 16, **options})
+    return curve
+
+
+def test_a_gap_is_computed_once(snapshot, monkeypatch):
+    split = CONFIG.data.load()
+    before = gap(snapshot, split)
+    exact = dg.generalization_gap(snapshot.denoiser(), split.train[:16], split.val[:16], SIGMAS)
+    assert torch.equal(before.train_errors, exact.train_errors)
+    monkeypatch.setattr(evaluate, "generalization_gap", None)  # would fail if it were called
+    assert torch.equal(gap(snapshot, split).val_errors, before.val_errors)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"images": 20}, {"draws": 2}, {"norm": "l2"}, {"features": features}])
+def test_another_question_is_computed_anew(snapshot, change):
+    split = CONFIG.data.load()
+    assert not torch.equal(gap(snapshot, split).train[:1], gap(snapshot, split, **change).train[:1])
+
+
+def test_other_images_are_computed_anew(snapshot):
+    """As many of them, of the same pool, for the same snapshot."""
+    other = dataclasses.replace(CONFIG.data, seed=1).load()
+    assert not torch.equal(gap(snapshot, CONFIG.data.load()).val_errors, gap(snapshot, other).val_errors)
+
+
+def test_features_without_a_name_are_refused(snapshot):
+    with pytest.raises(ValueError, match=r"features is .*<lambda>: results are kept under its name"):
+        gap(snapshot, CONFIG.data.load(), features=lambda x: x)
+
+
+def test_a_reference_is_trained_once_on_neither_split(snapshot, root):
+    reference = evaluate.reference_snapshot(CONFIG, root=root, progress=False)
+    assert reference.run.folder != snapshot.run.folder
+    assert evaluate.reference_snapshot(CONFIG, root=root, progress=False).path == reference.path
+    split = CONFIG.data.load()
+    seen = {row.numpy().tobytes() for row in reference.run.config.data.load().train.x}
+    assert len(seen) == 10_000 - 128
+    assert not seen & {row.numpy().tobytes() for row in torch.cat([split.train.x, split.val.x])}
