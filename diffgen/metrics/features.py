@@ -25,6 +25,11 @@ WEIGHTS = Path(__file__).parent / "features.safetensors"
 ROWS_AT_ONCE = 1024
 
 
+def resized(x: Tensor) -> Tensor:
+    """Images (N, 1, H, W) at the classifier's 28×28, by bilinear interpolation."""
+    return x if x.shape[-2:] == (SIDE, SIDE) else F.interpolate(x, size=(SIDE, SIDE), mode="bilinear")
+
+
 class Classifier(nn.Module):
     """Three convolutions, a mean over places, and a linear layer: 28×28 grey images → 96 features → ten classes.
 
@@ -43,9 +48,7 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """φ(x), (N, 96), of images (N, 1, H, W) in [−1, 1]."""
-        if x.shape[-2:] != (SIDE, SIDE):
-            x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear")
-        return self.body(x).mean((2, 3))
+        return self.body(resized(x)).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of the ten classes, (N, 10)."""
