@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,10 +75,15 @@ def expected_error(
     if y.ndim != 2 or y.shape[1] != 2:
         raise ValueError(f"y has shape {tuple(y.shape)}: the quadrature takes points in the plane, (N, 2)")
     nodes, weights = normal_rule(spacing, reach)
+    return _mean_error(denoiser, y, sigmas, nodes.expand(len(y), -1, 2), weights)
+
+
+def _mean_error(denoiser: Denoiser, y: Tensor, sigmas: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of ‖D(y + σ n; σ) − y‖ over the noises of each point, noise (N, Q, 2), weights (Q,): (S, N)."""
     y, errors = y.double(), []
-    at_once = max(1, ROWS_AT_ONCE // max(1, len(y) * len(nodes)))
+    at_once = max(1, ROWS_AT_ONCE // max(1, noise[..., 0].numel()))
     for levels in torch.as_tensor(sigmas, dtype=torch.float64).flatten().split(at_once):
-        x = y[:, None] + levels[:, None, None, None] * nodes  # (levels, N, Q, 2)
+        x = y[:, None] + levels[:, None, None, None] * noise  # (levels, N, Q, 2)
         level = levels[:, None, None].expand(x.shape[:3]).flatten()
         denoised = denoiser(x.flatten(0, 2), level).reshape(x.shape)
         errors.append((denoised - y[:, None]).norm(dim=3) @ weights)
@@ -93,6 +99,37 @@ def expected_gap(
     is the spread between points, which for equidistant ones is 0.
     """
     errors = (expected_error(denoiser, y, sigmas, spacing=spacing, reach=reach) for y in (train, val))
+    return GapCurve(torch.as_tensor(sigmas), *errors)
+
+
+def paper_noise(draws: int, n: int = 20) -> Tensor:
+    """The noise with which the published toy values were computed, (draws, n, 2): NumPy's legacy stream of seed 0.
+
+    Not documented by the authors: identified by search, as the one that gives all twelve published values to their last
+    digit (six δ, 50 and 1,000 draws). Even places belong to training points, odd ones to validation points.
+    """
+    return torch.from_numpy(np.random.RandomState(0).standard_normal((draws, n, 2)))
+
+
+@torch.no_grad()
+def drawn_gap(denoiser: Denoiser, train: Tensor, val: Tensor, sigmas: Tensor, noise: Tensor) -> GapCurve:
+    """G(σ) of points in the plane with given noise, every point its own: an experiment as the paper's.
+
+    Args:
+        denoiser: D. It is called in float64.
+        train: training points, (N, 2).
+        val: validation points, (N, 2).
+        sigmas: noise levels, (S,).
+        noise: (draws, 2N, 2); place 2i is of the i-th training point, place 2i + 1 of the i-th validation point.
+
+    Raises:
+        ValueError: noise for another number of points.
+    """
+    if noise.ndim != 3 or noise.shape[1:] != (len(train) + len(val), 2):
+        raise ValueError(f"noise has shape {tuple(noise.shape)}: give (draws, {len(train) + len(val)}, 2)")
+    equal = torch.full((len(noise),), 1 / len(noise), dtype=torch.float64)
+    parts = ((train, noise[:, ::2]), (val, noise[:, 1::2]))
+    errors = (_mean_error(denoiser, y, sigmas, n.double().transpose(0, 1), equal) for y, n in parts)
     return GapCurve(torch.as_tensor(sigmas), *errors)
 
 
