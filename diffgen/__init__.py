@@ -5,7 +5,7 @@ Everything is a `Denoiser`: D(x, sigma, labels) → the clean data.
 
 from diffgen import presets
 from diffgen.data import DataConfig, Points, Split, load_data
-from diffgen.data.toy import circle
+from diffgen.data.toy import ToyConfig, circle, manifold
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Guided, Unconditional, Windowed
 from diffgen.metrics.estimate import Estimate
@@ -23,7 +23,7 @@ from diffgen.train import TrainConfig
 __all__ = [
     "DataConfig", "Denoiser", "DiTConfig", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided",
     "LogNormal", "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State",
-    "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "circle", "denoising_error", "edm_sigmas", "euler",
-    "find_run", "frechet_distance", "generalization_gap", "heun", "load_data", "load_denoiser", "log_sigmas",
-    "memorized_fraction", "presets", "sample", "train", "trajectory",
+    "ToyConfig", "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "circle", "denoising_error",
+    "edm_sigmas", "euler", "find_run", "frechet_distance", "generalization_gap", "heun", "load_data",
+    "load_denoiser", "log_sigmas", "manifold", "memorized_fraction", "presets", "sample", "train", "trajectory",
 ]  # fmt: skip

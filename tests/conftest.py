@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,18 @@ def site(smoke_book):
     done = smoke_book.build()
     assert done.returncode == 0, done.stdout[-5000:]
     return smoke_book.out / "html"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Headless Chromium. Without it the tests that need it fail: what a reader sees is not optional."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "no chromium on PATH; install it (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
