@@ -30,7 +30,7 @@ def _rows(x: Tensor) -> list[list[float]]:
 
 
 def spread_normal(n: int) -> Tensor:
-    """n places that stand for N(0, I) in the plane without chance, (n, 2): its radial quantiles, a golden angle apart."""
+    """n places that stand for N(0, I) in the plane without chance, (n, 2): radial quantiles, a golden angle apart."""
     k = torch.arange(n, dtype=torch.float64)
     radius = (-2 * (1 - (k + 0.5) / n).log()).sqrt()
     angle = k * torch.pi * (3 - 5**0.5)
