@@ -40,6 +40,7 @@ results: str = "runs"  # folder in which trained runs are kept and found again
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 from myst_nb import glue
 
 import diffgen as dg
@@ -84,12 +85,15 @@ pd.DataFrame(
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
 first = min(settings.evaluate, few)  # the images that all runs have in common
-curves = {}
-for key, snapshots in runs.items():
-    reference = evaluate.wiener_curve(splits[key], sigmas, images=first, seed=seed)
-    raw = evaluate.gap_curves(snapshots, splits[key], sigmas, images=first, seed=seed, device=device)
-    curves[key] = [adjusted(curve, reference) for curve in raw]
-final = {key: c[-1] for key, c in curves.items()}
+
+
+def adjusted_curves(key: tuple[int, int], snapshots: list[dg.Snapshot], levels: torch.Tensor) -> list[dg.GapCurve]:
+    reference = evaluate.wiener_curve(splits[key], levels, images=first, seed=seed)
+    raw = evaluate.gap_curves(snapshots, splits[key], levels, images=first, seed=seed, device=device)
+    return [adjusted(curve, reference) for curve in raw]
+
+
+final = {key: adjusted_curves(key, snapshots[-1:], sigmas)[0] for key, snapshots in runs.items()}
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.8))
@@ -107,7 +111,11 @@ gaps_of_runs(final, ax);
 
 # %%
 peak_sigma = final[few, wide].peak_sigma
-growth = {key: ([s.images for s in runs[key]], [c.at(peak_sigma) for c in curves[key]]) for key in runs}
+level = torch.tensor([peak_sigma])
+growth = {
+    key: ([s.images for s in snapshots], [curve.peak for curve in adjusted_curves(key, snapshots, level)])
+    for key, snapshots in runs.items()
+}
 fig, ax = plt.subplots(figsize=(7, 3.6))
 growth_of_runs(growth, ax)
 ax.set_title(f"σ = {peak_sigma:.2f}")
