@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import torch
 import tyro
+from accelerate import PartialState
 
 from diffgen import evaluate as evaluation
 from diffgen import presets, runs
@@ -34,6 +35,7 @@ def train(
     batch: int | None = None,
     learning_rate: float | None = None,
     conditional: bool = False,
+    precision: Literal["no", "bf16"] = "no",
     seed: int = 0,
     root: Path = Path("runs"),
     device: str = "cpu",
@@ -47,8 +49,10 @@ def train(
       diffgen train                                     the model of chapters 2 and 3
       diffgen train --n-train 1024 --images 200000      more images, longer
       diffgen train --network dit                       a transformer
+      torchrun --nproc_per_node 2 -m diffgen train      the same in two processes (see below)
       diffgen train --dry-run                           what it would do
 
+    Processes share each batch: the result is the same up to rounding. On CPUs set ACCELERATE_USE_CPU=true for torchrun.
     For all that can be chosen (layers, noise, averages), write a `diffgen.TrainConfig` and call `diffgen.train`.
 
     Args:
@@ -61,6 +65,7 @@ def train(
         batch: images a step.
         learning_rate: of Adam.
         conditional: train with class labels.
+        precision: "no" is float32; "bf16" is faster on a GPU or a CPU that has it.
         seed: of the split, the initial weights, the order and the noise.
         root: folder of run folders.
         device: where to compute, "cpu" or "cuda".
@@ -74,7 +79,7 @@ def train(
         net = replace(net, **{"channels" if network == "unet" else "width": channels})
     given = {"images": images, "batch": batch, "learning_rate": learning_rate}
     given = {key: value for key, value in given.items() if value is not None}
-    config = config.with_(data=data, network=net, conditional=conditional, **given)
+    config = config.with_(data=data, network=net, conditional=conditional, precision=precision, **given)
     run = runs.find_run(config, root)
     if dry_run:
         print(run.folder)
@@ -82,7 +87,8 @@ def train(
         print(f"{parameter_count(config):,} parameters; snapshots at {stops} images")
         return
     for snapshot in runs.train(config, root=root, device=device):
-        print(snapshot.path)
+        if PartialState().is_main_process:  # of several that torchrun started
+            print(snapshot.path)
 
 
 def parameter_count(config: TrainConfig) -> int:

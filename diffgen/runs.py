@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
+import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
+from accelerate import Accelerator
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm import tqdm
 
 import diffgen
 from diffgen.checkpoint import DamagedFile, read_about, read_tensors, write_tensors, write_whole
+from diffgen.log import Log, read_lines
 from diffgen.precondition import Preconditioned
-from diffgen.train import TrainConfig, Training, build_denoiser
+from diffgen.train import TrainConfig, Training, accelerator_on, build_denoiser
 
 STEPS_A_LOG_LINE = 25
 SECONDS_BETWEEN_STATES = 30.0
 """A killed run repeats at most this much."""
+SECONDS_OF_SILENCE = 3.0
+"""How long one waits for another process that trains the same config, before one says so."""
 
 CONFIG = TypeAdapter(TrainConfig)
 DECIDING = ("denoiser.py", "ema.py", "loss.py", "precondition.py", "rng.py", "schedule.py", "train.py", "nets", "data")
@@ -103,7 +107,7 @@ class Run:
     @property
     def log(self) -> pd.DataFrame:
         """The log: images seen, mean training loss since the line before, learning rate."""
-        return pd.DataFrame(_read_lines(self.folder / "log.jsonl"))
+        return pd.DataFrame(read_lines(self.folder))
 
 
 def find_run(config: TrainConfig, root: str | Path = "runs") -> Run:
@@ -118,7 +122,8 @@ def train(
 
     The run lives in a folder under `root` that the config finds again: a finished run is read, not repeated; one that
     was killed goes on from its last state, and ends with the weights and the log it would have ended with. To resume,
-    call again. Two processes may ask for the same config at once: one trains, the other waits.
+    call again. Of two programs that ask for the same config at once one trains and the other waits. The processes that
+    `torchrun` starts are one program: they share each batch, and the first of them writes.
 
     Args:
         config: what to train, for example `dg.presets.quick().train`.
@@ -127,25 +132,45 @@ def train(
         progress: show a bar with images/s, loss and the time left.
 
     Yields:
-        `Snapshot`, each as soon as its file is written: .images, .path, .denoiser().
+        `Snapshot`, each as soon as its file is written: .images, .path, .denoiser(). A file that was damaged later says
+        so when it is loaded; delete it, and the same call makes it anew.
 
     Raises:
-        DamagedFile: a snapshot of the run is damaged.
+        ValueError: the device is not there, or the processes can't share the batch equally.
+        OSError: a file can't be written, for example on a full disk. What was there is kept.
     """
-    run = find_run(config, root)
+    run, accelerator = find_run(config, root), accelerator_on(device, config.precision)
+    with _locked(run) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            write_whole(run.folder / "config.json", CONFIG.dump_json(config, indent=2))
+        accelerator.wait_for_everyone()
+        yield from _train(config, run, accelerator, progress)
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    """Hold the run's folder alone. Whoever held it and was killed left its half-written files: they go."""
     (run.folder / "snapshots").mkdir(parents=True, exist_ok=True)
-    with FileLock(run.folder / "lock"):
-        write_whole(run.folder / "config.json", CONFIG.dump_json(config, indent=2))
-        yield from _train(config, run, device, progress)
+    lock = FileLock(run.folder / "lock")
+    try:
+        held = lock.acquire(timeout=SECONDS_OF_SILENCE)
+    except Timeout:
+        print(f"{run.folder} is being trained by another process: waiting for it", file=sys.stderr)
+        held = lock.acquire()
+    with held:
+        for part in (run.folder, run.folder / "snapshots"):
+            for left in part.glob(".*.tmp"):
+                left.unlink(missing_ok=True)
+        yield
 
 
-def _train(config: TrainConfig, run: Run, device: str | torch.device, progress: bool) -> Iterator[Snapshot]:
-    wanted = config.snapshot_images
+def _train(config: TrainConfig, run: Run, accelerator: Accelerator, progress: bool) -> Iterator[Snapshot]:
+    wanted, writes = config.snapshot_images, accelerator.is_main_process
     if [snapshot.images for snapshot in run.snapshots] == wanted:
         yield from run.snapshots
         return
     split = config.data.load()
-    training = Training(config, split, device)
+    training = Training(config, split, accelerator)
     _restore(training, run)
     yield from (snapshot for snapshot in run.snapshots if snapshot.images <= training.images)
     about = {
@@ -154,12 +179,13 @@ def _train(config: TrainConfig, run: Run, device: str | torch.device, progress: 
         "classes": training.classes,
         "sigma_data": split.sigma_data,
     }
-    lines, losses, saved = _read_lines(run.folder / "log.jsonl", training.images), [], time.monotonic()
+    log = Log(run.folder, training.images, training.about) if writes else None
+    losses, saved = [], time.monotonic()
     bar = tqdm(
         total=config.images, initial=training.images, unit=" images", unit_scale=True, mininterval=0.5,
-        desc=f"training {run.folder.name}", disable=not progress,
+        desc=f"training {run.folder.name}", disable=not (progress and writes),
     )  # fmt: skip
-    with bar:
+    with bar, log or nullcontext():
         for loss in training:
             bar.update(config.batch)
             losses.append(loss)
@@ -167,28 +193,31 @@ def _train(config: TrainConfig, run: Run, device: str | torch.device, progress: 
             if not at_snapshot and len(losses) < STEPS_A_LOG_LINE:
                 continue
             mean = torch.stack(losses).double().mean().item()
-            lines.append({"images": training.images, "loss": mean, "learning_rate": config.rate(training.images)})
             losses = []
             bar.set_postfix(loss=f"{mean:.4f}")
+            path = run.folder / "snapshots" / f"{training.images:012d}.safetensors"
+            if log:
+                log.add(training.images, mean, config.rate(training.images))
+                if at_snapshot:
+                    write_tensors(path, training.average_tensors(), {**about, "images": training.images})
+                if at_snapshot or time.monotonic() - saved > SECONDS_BETWEEN_STATES:
+                    _save(training, run, log)
+                    saved = time.monotonic()
             if at_snapshot:
-                path = run.folder / "snapshots" / f"{training.images:012d}.safetensors"
-                write_tensors(path, training.average_tensors(), {**about, "images": training.images})
-            if at_snapshot or time.monotonic() - saved > SECONDS_BETWEEN_STATES:
-                _save(training, run, lines)
-                saved = time.monotonic()
-            if at_snapshot:
+                accelerator.wait_for_everyone()
                 yield Snapshot(training.images, path)
-    for state in _states(run):
-        state.unlink(missing_ok=True)
+    if writes:
+        for state in _states(run):
+            state.unlink(missing_ok=True)
 
 
 def _states(run: Run) -> tuple[Path, Path]:
     return run.folder / "state.safetensors", run.folder / "state-before.safetensors"
 
 
-def _save(training: Training, run: Run, lines: list[dict[str, Any]]) -> None:
-    """Write the log, then the state: a kill between the two leaves log lines that `_restore`'s caller drops."""
-    write_whole(run.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+def _save(training: Training, run: Run, log: Log) -> None:
+    """Write the log, then the state: a kill between the two leaves log lines that the next `Log` drops."""
+    log.write()
     state, before = _states(run)
     if state.exists():
         state.replace(before)
@@ -207,12 +236,6 @@ def _restore(training: Training, run: Run) -> None:
             continue
         training.restore(tensors, about["images"])
         return
-
-
-def _read_lines(path: Path, images: int | None = None) -> list[dict[str, Any]]:
-    """The lines of a log up to a number of images seen."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [line for line in lines if images is None or line["images"] <= images]
 
 
 def load_denoiser(

@@ -6,8 +6,11 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from diffgen.data import DataConfig, Split
@@ -41,6 +44,8 @@ class TrainConfig:
         first_snapshot: images seen at the first.
         conditional: train with class labels.
         label_dropout: probability that a row is shown without its label, for classifier-free guidance.
+        precision: "no" computes in float32, "bf16" the network in bfloat16 where that is safe (autocast). Weights, loss
+            and averages are float32 either way. It pays on GPUs, and on CPUs that have it (AVX512-BF16, AMX).
         seed: of the weights, the order and the noise (the split has its own).
 
     Raises:
@@ -61,6 +66,7 @@ class TrainConfig:
     first_snapshot: int = 1_000
     conditional: bool = False
     label_dropout: float = 0.1
+    precision: Literal["no", "bf16"] = "no"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,6 +82,8 @@ class TrainConfig:
             raise ValueError("ema is empty: keep at least one average, such as HalfLife(images=2000)")
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(f"label_dropout is {self.label_dropout:g}: it is a probability")
+        if self.precision not in ("no", "bf16"):
+            raise ValueError(f"precision is {self.precision!r}: it is 'no' (float32) or 'bf16'")
 
     @property
     def snapshot_images(self) -> list[int]:
@@ -121,26 +129,53 @@ def batch_order(seed: int, n: int, seen: int, batch: int) -> Tensor:
     )
 
 
+def accelerator_on(device: str | torch.device = "cpu", precision: str = "no") -> Accelerator:
+    """What drives device, precision and the processes that `torchrun` started, if it did.
+
+    Raises:
+        ValueError: torch finds no such device here.
+    """
+    # accelerate keeps its settings for the life of the process, but the next run may have others
+    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+    AcceleratorState._reset_state(reset_partial_state=alone)
+    wanted = torch.device(device).type
+    found = Accelerator(cpu=wanted == "cpu", mixed_precision=precision)
+    if found.device.type != wanted:
+        raise ValueError(f"device is {wanted!r}: accelerate finds {found.device.type!r} here, so say that")
+    return found
+
+
 class Training:
     """A training run in memory. Iterating does steps; between steps it can be saved, restored and looked at.
 
     Order, noise levels, noise and dropout of a step depend on (seed, images seen) alone, and nothing else in the state
-    is random. So a run that was saved and restored goes on exactly as if it had never stopped.
+    is random. So a run that was saved and restored goes on exactly as if it had never stopped. With several processes
+    each takes its rows of the same batch and noise, and gradients are averaged: equal to one process up to rounding,
+    and to the masks of dropout, which each process draws for its own rows.
 
     Args:
         config: what to train.
         split: the data, as `config.data.load()` returns it.
-        device: where to compute.
+        accelerator: where and how to compute; by default on the CPU.
+
+    Raises:
+        ValueError: the processes can't share the batch equally.
     """
 
-    def __init__(self, config: TrainConfig, split: Split, device: str | torch.device = "cpu"):
-        self.config, self.device = config, torch.device(device)
+    def __init__(self, config: TrainConfig, split: Split, accelerator: Accelerator | None = None):
+        self.config, self.accelerator = config, accelerator or accelerator_on("cpu", config.precision)
+        if config.batch % self.accelerator.num_processes:
+            raise ValueError(
+                f"batch is {config.batch}: {self.accelerator.num_processes} processes can't share it equally"
+            )
+        self.device = self.accelerator.device
         self.x = split.train.x.to(self.device)
         self.classes = classes_of(config, split)
         self.labels = split.train.labels.to(self.device) if self.classes else None
         self.denoiser = build_denoiser(config, tuple(self.x.shape[1:]), self.classes, split.sigma_data).to(self.device)
         self.averages = {average.name: averaged(self.denoiser, average, config.batch) for average in config.ema}
         self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate, fused=True)
+        self.model = self.accelerator.prepare_model(self.denoiser)
         self.images = 0
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -151,18 +186,23 @@ class Training:
     def step(self) -> Tensor:
         """One step of the optimizer and of the averages; returns the mean loss of the batch, ()."""
         config, noise = self.config, generator(self.config.seed, NOISE, self.images)
-        index = batch_order(config.seed, len(self.x), self.images, config.batch).to(self.device)
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+
+        def mine(rows: Tensor) -> Tensor:  # everything is drawn for the whole batch
+            return rows[process::processes].to(self.device)
+
+        index = mine(batch_order(config.seed, len(self.x), self.images, config.batch))
         y, labels = self.x[index], None
-        sigma = config.sigma(torch.randn(len(y), generator=noise)).to(self.device)
-        n = torch.randn(y.shape, generator=noise).to(self.device)
+        sigma = mine(config.sigma(torch.randn(config.batch, generator=noise)))
+        n = mine(torch.randn(config.batch, *y.shape[1:], generator=noise))
         if self.labels is not None:
-            hidden = torch.rand(len(y), generator=noise).to(self.device) < config.label_dropout
+            hidden = mine(torch.rand(config.batch, generator=noise) < config.label_dropout)
             labels = self.labels[index].masked_fill(hidden, -1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(noise.initial_seed())  # dropout draws from the global stream
-            loss = edm_loss(self.denoiser, y, sigma, n, self.denoiser.sigma_data, labels).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip)
+            torch.manual_seed(noise.initial_seed() + process)  # dropout draws from the global stream
+            loss = edm_loss(self.model, y, sigma, n, self.denoiser.sigma_data, labels).mean()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.denoiser.parameters(), config.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.images + config.batch)
         self.optimizer.step()
@@ -170,7 +210,17 @@ class Training:
         for average in self.averages.values():
             average.update_parameters(self.denoiser)
         self.images += config.batch
-        return loss.detach()
+        return self.accelerator.reduce(loss.detach(), "mean")
+
+    @property
+    def about(self) -> dict[str, str | int]:
+        """How large the network is, and where it is trained."""
+        return {
+            "parameters": sum(parameter.numel() for parameter in self.denoiser.parameters()),
+            "device": str(self.device),
+            "precision": self.accelerator.mixed_precision,
+            "processes": self.accelerator.num_processes,
+        }
 
     def average_tensors(self) -> dict[str, Tensor]:
         """The averaged weights, by "average/parameter"."""
