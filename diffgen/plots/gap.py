@@ -52,7 +52,7 @@ def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, 
         ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
         ax.legend(loc="upper left")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    bar = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep=""))
+    bar = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep="", places=0))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_ticks(images[:: max(1, len(images) // 4)])
     return ax
