@@ -216,6 +216,9 @@ def test_field_explorer_follows_python(page):
     widget.delta = 1.2
     assert float(settled(page)["gap"]) == pytest.approx(float(widget.gap([1.18]).gap[0]), rel=1e-6)
     assert page.get_by_label("model error δ").input_value() == "1.2"
+    page.evaluate("model.set('n', 5)")  # moves the slider, but keeps the points, which Python may have set with it
+    assert page.get_by_label("points of each kind").input_value() == "5"
+    assert page.evaluate("state.train") == widget.train
     shown = settled(page)
     page.evaluate("undo()")
     page.evaluate("model.set('delta', 3)")
@@ -266,6 +269,14 @@ def test_trajectory_player_by_keyboard(page):
     assert len(page.evaluate("state.starts")) == 19
 
 
+def test_trajectory_player_follows_python(page):
+    """More steps lengthen the time slider before it is set: it would cut a step above its old length."""
+    show(page, TrajectoryPlayer(steps=16))
+    page.evaluate("model.set('steps', 128)")
+    page.evaluate("model.set('step', 120)")
+    assert settled(page)["step"] == page.get_by_label("time (noise to data)").input_value() == "120"
+
+
 @pytest.mark.parametrize("widget", [FieldExplorer, TrajectoryPlayer])
 def test_on_a_phone_by_finger(page, widget):
     page.set_viewport_size({"width": 390, "height": 844})
@@ -290,3 +301,11 @@ def test_everything_has_a_name(page, widget):
     assert page.evaluate("getComputedStyle(document.querySelector('.dg-root')).backgroundColor") == "rgb(255, 255, 255)"
     page.emulate_media(media="print")
     assert not page.locator(".dg-root").is_visible()
+
+
+@pytest.mark.parametrize("widget", [FieldExplorer, TrajectoryPlayer])
+def test_jupyterlab_leaves_the_keys(page, widget):
+    """JupyterLab's shortcuts (arrows, D D, B) skip a control only if it bears this mark itself, not its ancestor."""
+    show(page, widget())
+    unmarked = "[...document.querySelectorAll('%s')].filter((e) => !e.dataset.lmSuppressShortcuts).length"
+    assert page.evaluate(unmarked % "button, input, select, a, [tabindex]") == 0

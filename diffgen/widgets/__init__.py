@@ -48,7 +48,7 @@ class FieldExplorer(anywidget.AnyWidget):
         train, val: points, lists of [x, y].
         sigma: noise level σ.
         delta: model error δ.
-        manifold, n: changing one in the browser draws n + n points on the manifold anew.
+        manifold, n: changing one in the browser draws n + n points on the manifold anew; Python sets train and val.
         flow: "lines" or "arrows". predictions, region: whether they are shown.
     """
 

@@ -236,7 +236,8 @@ function render({ model, el }) {
       "next, Delete to remove it. A click on the plane adds a training point there."));
   view.layer.addEventListener("click", (event) => add(toData(pointerPlace(view.layer, event, SIZE))));
   el.append(root);
-  const quiet = listen(model, { "train val sigma delta flow predictions region": changed, "n manifold": regenerate });
+  for (const { el: control } of controls.slice(2, 4)) control.addEventListener("input", regenerate); // n, manifold: by the reader
+  const quiet = listen(model, { "train val sigma delta n manifold flow predictions region": changed });
   changed();
   return () => { clearTimeout(later); quiet(); };
 }

@@ -80,7 +80,7 @@ function render({ model, el }) {
     const nearest = paths.map((pane) => mean(pane.map((p) => distance(model.get("train"), p[2 * now], p[2 * now + 1]))));
     captions[1].textContent = `error-prone, δ = ${model.get("delta").toFixed(2)}`;
     clock.textContent = `σ = ${show(sigma)}`;
-    slide.value = now; slide.max = levels.length - 1;
+    slide.max = levels.length - 1; slide.value = now; // in this order: a value above max is cut
     slide.setAttribute("aria-valuetext", `sigma ${show(sigma)}, step ${now} of ${levels.length - 1}`);
     status.textContent = paths[0].length ? `Mean distance to the nearest training point: ${show(nearest[0])} with the optimal `
       + `denoiser, ${show(nearest[1])} with the error-prone one.` : "No start points: click into the first pane, or press Add.";

@@ -3,6 +3,9 @@
 const INK = "#1a1a1a", SOFT = "#767676", TRAIN = "#0072b2", VAL = "#d55e00", GENERATED = "#009e73";
 const SVG = "http://www.w3.org/2000/svg";
 let widgetCount = 0; // ids must be unique on a page with several widgets
+// JupyterLab must not take arrows, Delete or letters for commands on cells. Its shortcuts match the focused element before
+// it looks further up, so every control needs this itself: on the widget's outermost element it comes too late.
+const KEEPS_KEYS = "data-lm-suppress-shortcuts";
 
 /** An HTML element with attributes and children; "on…" attributes are listeners. */
 function h(tag, attributes = {}, ...children) {
@@ -46,7 +49,7 @@ function slider(model, trait, label, { min, max, step, show, log = false }) {
 /** A labelled menu bound to a trait. */
 function menu(model, trait, label, options) {
   const id = `dg-${trait}-${++widgetCount}`;
-  const select = h("select", { id, onchange: () => assign(model, { [trait]: select.value }) },
+  const select = h("select", { id, oninput: () => assign(model, { [trait]: select.value }) },
     ...options.map(([value, text]) => h("option", { value }, text)));
   const update = () => { select.value = model.get(trait); };
   update();
@@ -61,9 +64,11 @@ function tick(model, trait, label) {
   return { el: h("label", { class: "dg-tick" }, input, label), update };
 }
 
-/** The widget's outermost element. JupyterLab must not take its arrow and Delete keys for commands on cells. */
+/** The widget's outermost element. */
 function card(label, ...children) {
-  return h("section", { class: "dg-root", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, ...children);
+  const root = h("section", { class: "dg-root", "aria-label": label }, ...children);
+  for (const control of root.querySelectorAll("input, select, button")) control.setAttribute(KEEPS_KEYS, "true");
+  return root;
 }
 
 function button(label, onclick) {
@@ -118,6 +123,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 function handle(shape, { size, name, toData, at, step, move, remove, cycle }) {
   const halo = svg("circle", { r: 15, fill: "transparent" });
   const el = svg("g", { class: "dg-handle", role: "button", "aria-roledescription": "movable point", tabindex: -1 }, halo, shape);
+  el.setAttribute(KEEPS_KEYS, "true");
   let dragging = false;
   el.addEventListener("pointerdown", (event) => {
     el.setPointerCapture(event.pointerId);
