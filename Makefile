@@ -26,14 +26,15 @@ pairs: .venv/book
 clean:
 	rm -rf _build _extra
 
-# One environment; what it lacks is added when pyproject.toml or constraints.txt change.
+# One environment; what it lacks is added when pyproject.toml or constraints.txt change. Nothing is compiled ahead: of
+# the many modules few are imported, and Python compiles those when they are.
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 .venv/book: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -c constraints.txt -e '.[book]'
+	$(BIN)/python -m pip install --no-compile -c constraints.txt -e '.[book]'
 	@touch $@
 
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -c constraints.txt -e '.[book,test]'
+	$(BIN)/python -m pip install --no-compile -c constraints.txt -e '.[book,test]'
 	@touch $@ .venv/book
