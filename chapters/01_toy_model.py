@@ -56,6 +56,7 @@ from diffgen.toy_network import toy_config, train_toy
 from diffgen.widgets import FieldExplorer, TrajectoryPlayer
 
 book.check_parameters()
+torch.set_num_threads(1)  # points in the plane are too little work to share between cores
 plots.use_style()
 settings = dg.presets.named(preset, seed)
 smoke = preset == "smoke"
