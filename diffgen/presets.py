@@ -79,9 +79,9 @@ def quick(seed: int = 0) -> Preset:
         train=TrainConfig(
             data=DataConfig(name="fashion_mnist", size=14, n_train=256, n_val=1_024, seed=seed),
             network=UNetConfig(channels=24),
-            images=28_672, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, seed=seed,
+            images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, seed=seed,
         ),
-        scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=28_672,
+        scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=32_768,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
     )  # fmt: skip
 
