@@ -17,16 +17,15 @@ from diffgen.nets.layers import Conditioning, Embedding, groups, zero
 class UNetConfig:
     """A U-Net; the defaults have 0.4 million parameters.
 
-    patch: side of the squares of pixels that are folded into channels at the entrance and unfolded at the exit, so that
-    the finest level has a side `patch` times smaller. With 2, an image of 28 pixels costs what one of 14 costs
-    (benchmarks/training.py measures it beside other networks of as many parameters).
     channels: width of the finest level. multipliers: width of each level in units of it; every level halves the side.
     blocks: residual blocks a level. attention: sides of the levels at which attention follows each block. dropout: in
     every residual block. embedding: of the noise level, "positional" (EDM's DDPM++) or "fourier" (EDM's NCSN++).
+
+    What a parameter costs falls fourfold from level to level, so a narrow first level and wide later ones, such as
+    channels 24 and multipliers (1, 3, 6), are fast for their size (measured by benchmarks/training.py).
     """
 
     kind: Literal["unet"] = "unet"
-    patch: int = 1
     channels: int = 32
     multipliers: tuple[int, ...] = (1, 2)
     blocks: int = 1
@@ -37,8 +36,6 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if self.channels < 4 or self.channels % 4:
             raise ValueError(f"channels is {self.channels}: give a multiple of 4")
-        if self.patch < 1:
-            raise ValueError(f"patch is {self.patch}: it is at least 1, which folds nothing")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError(f"multipliers is {self.multipliers}: give one positive width a level, such as (1, 2)")
         if self.blocks < 1:
@@ -51,11 +48,9 @@ class UNetConfig:
     def build(self, shape: torch.Size, classes: int = 0) -> UNet:
         """The network for images of that shape, (C, H, W)."""
         halvings = len(self.multipliers) - 1
-        unit = self.patch * 2**halvings
-        if len(shape) != 3 or shape[1] % unit or shape[2] % unit:
+        if len(shape) != 3 or shape[1] % 2**halvings or shape[2] % 2**halvings:
             raise ValueError(
-                f"patch is {self.patch} and multipliers has {halvings + 1} levels: the sides of shape {tuple(shape)} "
-                f"are no multiples of {unit}"
+                f"multipliers has {halvings + 1} levels: shape {tuple(shape)} can't be halved {halvings} times"
             )
         return UNet(self, shape, classes)
 
@@ -105,26 +100,24 @@ class UNet(nn.Module):
         width = 4 * config.channels
 
         def level(i: int, inputs: int, skip: int) -> nn.ModuleList:
-            attend = (shape[1] // config.patch) >> i in config.attention
+            attend = shape[1] >> i in config.attention
             ins = [inputs, *[widths[i]] * (config.blocks - 1)]
             return nn.ModuleList(Block(c + skip, widths[i], width, attend, config.dropout) for c in ins)
 
-        self.patch, values = config.patch, shape[0] * config.patch**2
         self.condition = Conditioning(config.channels, width, classes, config.embedding)
-        self.enter = nn.Conv2d(values, widths[0], 3, padding=1)
+        self.enter = nn.Conv2d(shape[0], widths[0], 3, padding=1)
         self.down = nn.ModuleList(level(i, widths[max(i - 1, 0)], 0) for i in range(len(widths)))
         self.middle = Block(widths[-1], widths[-1], width, bool(config.attention), config.dropout)
         self.up = nn.ModuleList(
             level(i, widths[min(i + 1, len(widths) - 1)], widths[i]) for i in reversed(range(len(widths)))
         )
         self.norm = nn.GroupNorm(groups(widths[0]), widths[0])
-        self.leave = zero(nn.Conv2d(widths[0], values, 3, padding=1))
+        self.leave = zero(nn.Conv2d(widths[0], shape[0], 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
         """Return F(x), (B, C, H, W)."""
         condition = self.condition(c_noise, labels)
         # convolutions on CPUs and on GPUs with tensor cores are fastest with the channels last in memory
-        x = F.pixel_unshuffle(x, self.patch)
         h = self.enter(x.contiguous(memory_format=torch.channels_last))
         skips = []
         for i, blocks in enumerate(self.down):
@@ -137,4 +130,4 @@ class UNet(nn.Module):
             h = F.interpolate(h, scale_factor=2, mode="nearest") if i else h
             for block in blocks:
                 h = block(torch.cat([h, skips.pop()], 1), condition)
-        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.patch)
+        return self.leave(F.silu(self.norm(h)))
