@@ -7,11 +7,13 @@ import pickle
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import diffgen as dg
 from diffgen.metrics import neighbours
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.neighbours import copies, nearest, nearest_similarity
+from diffgen.metrics.overlap import shell_ratios
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -49,6 +51,31 @@ def test_chunks_change_nothing(images: dg.Split, monkeypatch: pytest.MonkeyPatch
     parts = nearest(images.val.x, images.train.x, k=3)
     assert torch.equal(parts.index, whole.index)
     assert torch.equal(parts.distance, whole.distance)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size in bytes of the largest tensor that was made, those that were given excepted."""
+
+    def __init__(self, *given: Tensor):
+        super().__init__()
+        self.given, self.bytes = {tensor.untyped_storage().data_ptr() for tensor in given}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in self.given:
+                self.bytes = max(self.bytes, tensor.untyped_storage().nbytes())
+        return result
+
+
+@pytest.mark.parametrize("search", [nearest, nearest_similarity, lambda q, r: shell_ratios(q, 0.5, r)])
+def test_memory_is_bounded_for_60000_references(search) -> None:
+    """No tensor takes more than 64 MB; all pairs would take 144 MB and the references in float64 94 MB."""
+    queries, references = torch.rand(300, 196), torch.rand(60_000, 196)
+    with Largest(queries, references) as largest:
+        search(queries, references)
+        search(queries[:5], references)  # few queries: here the references bound the chunk, not the pairs
+    assert 2**24 < largest.bytes <= 2**26
 
 
 def test_no_queries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,7 @@ def nearest(queries: Tensor, references: Tensor, k: int = 2) -> Neighbours:
     Raises:
         ValueError: k is not between 1 and R, or the points differ in shape.
     """
-    queries, references = _paired(queries, references)
+    queries, references = paired(queries, references)
     if not 1 <= k <= len(references):
         raise ValueError(f"k is {k}: with {len(references)} references it is between 1 and {len(references)}")
     if not len(queries):
@@ -54,7 +55,8 @@ def nearest(queries: Tensor, references: Tensor, k: int = 2) -> Neighbours:
     return Neighbours(torch.cat(distance), torch.cat(index))
 
 
-def _paired(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+def paired(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as vectors, (Q, d) and (R, d), on the device of the queries; an error if they do not fit together."""
     if queries.ndim < 2 or queries.shape[1:] != references.shape[1:]:
         raise ValueError(
             f"queries are {tuple(queries.shape)} and references {tuple(references.shape)}: give (Q, *) and (R, *)"
@@ -62,16 +64,29 @@ def _paired(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
     return queries.flatten(1), references.flatten(1).to(queries.device)
 
 
+def comparisons(queries: Tensor, references: Tensor, at_least: int = 1) -> Iterator[tuple[int, Tensor]]:
+    """‖q − r‖² − ‖q‖² for all pairs of queries (Q, d), in float64, and references (R, d), some references at a time.
+
+    What is left out is the same for all references. In memory are PAIRS_AT_ONCE of these numbers and ENTRIES_AT_ONCE
+    entries of references, whatever R, or `at_least` references if those are more.
+
+    Yields:
+        The place of the first reference of a chunk, and the numbers, (Q, chunk).
+    """
+    chunk = max(at_least, min(PAIRS_AT_ONCE // len(queries), ENTRIES_AT_ONCE // queries.shape[1]))
+    for start in range(0, len(references), chunk):
+        r = references[start : start + chunk].double()
+        squares = torch.linalg.vector_norm(r, dim=1).square()
+        yield start, torch.addmm(squares, queries, r.T, alpha=-2)
+
+
 def _nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
     queries = queries.double()
     best = queries.new_zeros(len(queries), 0)
     index = best.long()
-    chunk = max(k, min(PAIRS_AT_ONCE // len(queries), ENTRIES_AT_ONCE // queries.shape[1]))
-    for start in range(0, len(references), chunk):
-        r = references[start : start + chunk].double()
-        squares = torch.linalg.vector_norm(r, dim=1).square()
-        squared = torch.addmm(squares, queries, r.T, alpha=-2)  # less ‖q‖², which is the same for all references
-        new, where = squared.topk(min(k, len(r)), dim=1, largest=False)  # the last chunk may be shorter than k
+    for start, squared in comparisons(queries, references, at_least=k):
+        found = min(k, squared.shape[1])  # the last chunk may be shorter than k
+        new, where = squared.topk(found, dim=1, largest=False)
         best, keep = torch.cat([best, new], 1).topk(k, dim=1, largest=False)
         index = torch.cat([index, where + start], 1).gather(1, keep)
     columns = [torch.linalg.vector_norm(queries - references[i].double(), dim=1) for i in index.T]
@@ -142,12 +157,13 @@ def nearest_similarity(queries: Tensor, references: Tensor) -> Tensor:
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419.
     """
-    queries, references = _paired(queries, references)
+    queries, references = paired(queries, references)
     if not len(references):
         raise ValueError("references is empty: give at least one")
     q = F.normalize(queries.double(), dim=1)
     best = q.new_full((len(q),), -1.0)
-    for r in references.split(max(1, PAIRS_AT_ONCE // max(1, len(q)))):
+    chunk = max(1, min(PAIRS_AT_ONCE // max(1, len(q)), ENTRIES_AT_ONCE // q.shape[1]))
+    for r in references.split(chunk):
         best = torch.maximum(best, (q @ F.normalize(r.double(), dim=1).T).amax(1))
     return best
 
