@@ -10,7 +10,7 @@ from typing import Literal
 
 from diffgen.data import DataConfig
 from diffgen.ema import HalfLife
-from diffgen.nets import UNetConfig
+from diffgen.nets import DiTConfig, UNetConfig
 from diffgen.train import TrainConfig
 
 PresetName = Literal["smoke", "quick", "standard", "paper"]
@@ -22,6 +22,11 @@ class Preset:
 
     Args:
         train: the main model, of chapters 2, 3 and 5.
+        small: a narrower network, trained like the main one, in chapter 2.
+        transformer: likewise, of about as many parameters as the main one.
+        transformer_precision: that of its training. On CPUs bfloat16 slows small transformers (benchmarks/training.py).
+        reference_images: images seen by the reference denoiser of adjusted gaps, a network like the main one trained on
+            the rest of the pool; 0 takes the best linear denoiser instead.
         scaling_n_train: training-set sizes of chapter 4.
         scaling_channels: widths of chapter 4.
         scaling_images: images seen by each of its models.
@@ -34,6 +39,10 @@ class Preset:
     """
 
     train: TrainConfig
+    small: UNetConfig
+    transformer: DiTConfig
+    transformer_precision: Literal["no", "bf16"] = "no"
+    reference_images: int = 0
     scaling_n_train: tuple[int, ...]
     scaling_channels: tuple[int, ...]
     scaling_images: int
@@ -45,6 +54,22 @@ class Preset:
     steps: int
     toy_draws: int = 50
     weights: tuple[float, ...] = (0, 0.25, 0.5, 1, 1.5, 2)
+
+    @property
+    def networks(self) -> dict[str, TrainConfig]:
+        """The runs of chapter 2 by what they are called there; all but the network is equal."""
+        return {
+            "U-Net": self.train,
+            "small U-Net": self.train.with_(network=self.small),
+            "transformer": self.train.with_(network=self.transformer, precision=self.transformer_precision),
+        }
+
+    @property
+    def reference(self) -> TrainConfig | None:
+        """The run whose last snapshot is the reference of adjusted gaps; None stands for the best linear denoiser."""
+        if not self.reference_images:
+            return None
+        return self.train.with_(data=self.train.data.reference, images=self.reference_images, snapshots=1)
 
     @property
     def scaling(self) -> dict[tuple[int, int], TrainConfig]:
@@ -68,6 +93,7 @@ def smoke(seed: int = 0) -> Preset:
             network=UNetConfig(channels=8),
             images=1_024, batch=64, snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),), seed=seed,
         ),
+        small=UNetConfig(channels=4), transformer=DiTConfig(patch=2, width=16, depth=2), reference_images=512,
         scaling_n_train=(32, 64), scaling_channels=(8, 12), scaling_images=512,
         sigmas=6, evaluate=48, samples=24, steps=4, toy_draws=20, weights=(0, 1),
     )  # fmt: skip
@@ -79,24 +105,27 @@ def quick(seed: int = 0) -> Preset:
         train=TrainConfig(
             data=DataConfig(name="fashion_mnist", size=14, n_train=256, n_val=1_024, seed=seed),
             network=UNetConfig(channels=24),
-            images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, seed=seed,
+            images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, precision="bf16", seed=seed,
         ),
+        small=UNetConfig(channels=8), transformer=DiTConfig(patch=2, width=64, depth=3),
         scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=32_768,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
     )  # fmt: skip
 
 
 def standard(seed: int = 0) -> Preset:
-    """An hour or two on two cores: more images, and a training long enough to see what follows the gap."""
+    """An hour on two cores for chapter 2: images at full size, a training long enough to see what follows the gap."""
     return Preset(
         train=TrainConfig(
-            data=DataConfig(name="fashion_mnist", size=14, n_train=1_024, n_val=2_048, seed=seed),
-            network=UNetConfig(channels=32),
-            images=1_000_000, batch=64, learning_rate=3e-3, decay=200_000, snapshots=10, first_snapshot=8_192,
-            seed=seed,
+            data=DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed),
+            network=UNetConfig(channels=24, multipliers=(1, 2, 4)),
+            images=500_000, batch=64, learning_rate=2e-3, warmup=4_096, decay=200_000, ema=(HalfLife(images=10_000),),
+            snapshots=8, first_snapshot=8_192, precision="bf16", seed=seed,
         ),
-        scaling_n_train=(256, 1_024, 4_096), scaling_channels=(16, 24, 32), scaling_images=200_000,
-        sigmas=24, sigma_min=0.01, sigma_max=80, evaluate=1_024, samples=1_024, steps=18, toy_draws=1_000,
+        small=UNetConfig(channels=8, multipliers=(1, 2, 4)), transformer=DiTConfig(patch=4, width=96, depth=5),
+        reference_images=200_000,
+        scaling_n_train=(256, 1_024, 4_096), scaling_channels=(8, 16, 24), scaling_images=200_000,
+        sigmas=18, evaluate=1_024, samples=1_024, steps=18, toy_draws=1_000,
     )  # fmt: skip
 
 
@@ -110,8 +139,10 @@ def paper(seed: int = 0) -> Preset:
             data=DataConfig(name="fashion_mnist_70k", size=28, n_train=50_000, n_val=10_000, seed=seed),
             network=UNetConfig(channels=128, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
             images=200_000_000, batch=512, learning_rate=1e-3, warmup=10_000_000, ema=(HalfLife(images=500_000),),
-            snapshots=25, first_snapshot=2_000_000, seed=seed,
+            snapshots=25, first_snapshot=2_000_000, precision="bf16", seed=seed,
         ),
+        small=UNetConfig(channels=64, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
+        transformer=DiTConfig(patch=2, width=384, depth=12, heads=6, dropout=0.13), transformer_precision="bf16",
         scaling_n_train=(1_024, 8_192, 50_000), scaling_channels=(32, 64, 128), scaling_images=100_000_000,
         sigmas=64, sigma_min=0.002, sigma_max=80, evaluate=8_192, samples=10_000, steps=32, toy_draws=1_000,
         weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),

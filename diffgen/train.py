@@ -44,8 +44,9 @@ class TrainConfig:
         first_snapshot: images seen at the first.
         conditional: train with class labels.
         label_dropout: probability that a row is shown without its label, for classifier-free guidance.
-        precision: "no" computes in float32, "bf16" the network in bfloat16 where that is safe (autocast). Weights, loss
-            and averages are float32 either way. It pays on GPUs, and on CPUs that have it (AVX512-BF16, AMX).
+        precision: "no" computes in float32, "bf16" the network in bfloat16 where that is safe (autocast) and where the
+            device has instructions for it (`has_bf16`), else in float32 too. Weights, loss and averages are float32
+            either way. On a CPU it pays for U-Nets, not for small transformers (benchmarks/training.py).
         seed: of the weights, the order and the noise (the split has its own).
 
     Raises:
@@ -129,8 +130,18 @@ def batch_order(seed: int, n: int, seen: int, batch: int) -> Tensor:
     )
 
 
+def has_bf16(device: str | torch.device = "cpu") -> bool:
+    """Whether the device computes in bfloat16 by instructions of its own, rather than by emulation, which is slow."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("arm_bf16"))
+
+
 def accelerator_on(device: str | torch.device = "cpu", precision: str = "no") -> Accelerator:
     """What drives device, precision and the processes that `torchrun` started, if it did.
+
+    Where the device has no bfloat16 the precision is float32: a config says what may be done, not which machine it is.
 
     Raises:
         ValueError: torch finds no such device here.
@@ -139,6 +150,8 @@ def accelerator_on(device: str | torch.device = "cpu", precision: str = "no") ->
     alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=alone)
     wanted = torch.device(device).type
+    if precision == "bf16" and wanted in ("cpu", "cuda") and not has_bf16(wanted):
+        precision = "no"
     found = Accelerator(cpu=wanted == "cpu", mixed_precision=precision)
     if found.device.type != wanted:
         raise ValueError(f"device is {wanted!r}: accelerate finds {found.device.type!r} here, so say that")

@@ -53,8 +53,9 @@ def small(**changes):
     return dg.TrainConfig(data=data, network=dg.UNetConfig(channels=8), images=640, batch=32, **changes)
 
 
-def test_bf16_computes_in_bf16_and_keeps_float32():
+def test_bf16_computes_in_bf16_and_keeps_float32(monkeypatch):
     """The losses are those of float32 to bfloat16's 8 bits, and not equal to them; weights stay float32."""
+    monkeypatch.setattr(sys.modules[Training.__module__], "has_bf16", lambda device: True)  # emulated where it isn't
     split = small().data.load()
     losses = {}
     for precision in ("no", "bf16", "no"):  # in one process, in any order
@@ -64,6 +65,14 @@ def test_bf16_computes_in_bf16_and_keeps_float32():
         assert all(v.dtype == torch.float32 for v in training.tensors().values() if v.is_floating_point())
     assert not torch.equal(losses["no"], losses["bf16"])
     torch.testing.assert_close(losses["bf16"], losses["no"], rtol=0.05, atol=0.01)
+
+
+def test_bf16_where_the_device_has_none_is_float32(monkeypatch):
+    monkeypatch.setattr(sys.modules[Training.__module__], "has_bf16", lambda device: False)
+    config, split = small(precision="bf16", seed=1), small().data.load()
+    without = Training(config, split, accelerator_on("cpu", "bf16"))
+    assert without.about["precision"] == "no"
+    assert torch.equal(torch.stack(list(without)), torch.stack(list(Training(small(seed=1), split))))
 
 
 def test_a_device_that_is_not_there():
