@@ -16,14 +16,14 @@ from diffgen.nets import DiTConfig, MLPConfig, UNetConfig
 from diffgen.optimal import ErrorProne, GaussianDenoiser, OptimalDenoiser
 from diffgen.precondition import Preconditioned
 from diffgen.runs import Run, Snapshot, find_run, load_denoiser, train
-from diffgen.sample import State, euler, heun, sample, trajectory
+from diffgen.sample import State, churned, euler, heun, sample, trajectory
 from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
 from diffgen.train import TrainConfig
 
 __all__ = [
     "DataConfig", "Denoiser", "DiTConfig", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided",
     "LogNormal", "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State",
-    "ToyConfig", "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "circle", "denoising_error",
+    "ToyConfig", "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "churned", "circle", "denoising_error",
     "edm_sigmas", "euler", "find_run", "frechet_distance", "generalization_gap", "heun", "load_data",
     "load_denoiser", "log_sigmas", "manifold", "memorized_fraction", "presets", "sample", "train", "trajectory",
 ]  # fmt: skip

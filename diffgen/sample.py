@@ -1,7 +1,9 @@
-"""Sampling: the probability-flow ODE, dx/dσ = (x − D(x; σ)) / σ, from high noise to none."""
+"""Sampling: the probability-flow ODE, dx/dσ = (x − D(x; σ)) / σ, from high noise to none, and its stochastic kin."""
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffgen.denoiser import Denoiser
+from diffgen.rng import generator
 
 
 class State(NamedTuple):
@@ -50,6 +53,74 @@ def heun(denoiser: Denoiser, state: State, sigma: Tensor, labels: Tensor | None 
     return state.x + (sigma - state.sigma) * (slope + slope_next) / 2
 
 
+def churned(
+    step: Step = heun,
+    *,
+    churn: float,
+    steps: int,
+    low: float = 0.0,
+    high: float = math.inf,
+    noise: float = 1.0,
+    seed: int = 0,
+    first: int = 0,
+) -> Step:
+    """Stochastic sampling: before every step go back to more noise, by adding some.
+
+    σ̂ = (1 + γ) σ, γ = min(S_churn / N, √2 − 1) where S_tmin ≤ σ ≤ S_tmax and 0 elsewhere
+    x̂ = x + √(σ̂² − σ²) S_noise ε, ε ~ N(0, I); then a step from (σ̂, x̂) to the next level
+
+    With the exact denoiser of a distribution x̂ is distributed as it should be at σ̂, whatever γ: churn leaves the
+    distribution of the states alone, and averages out what errors have put into them. S_churn = 0 is `step` itself.
+
+    The error of a step is that of one from σ̂: full churn makes the steps large, however fine the grid.
+
+    The noise is a function of the seed, σ and the place of the row, so the result is a step like any other: a
+    trajectory cut in two is the same, and so are the first rows of a larger batch. Samples that are drawn in several
+    batches need `first`, or every batch gets the noise of the first one. A churned step costs one evaluation more than
+    `step`, for the one at (σ, x) belongs to the state that `trajectory` yields.
+
+    Args:
+        step: what follows the noise, `heun` or `euler`.
+        churn: S_churn, 0 or more. From (√2 − 1) N on, all steps are as stochastic as they get.
+        steps: N, of the whole grid.
+        low: S_tmin, the smallest noise level that is churned.
+        high: S_tmax, the largest.
+        noise: S_noise. The published settings have it a little above 1, against denoisers that remove too much.
+        seed: of the noise.
+        first: the place of the first row among all samples.
+
+    Returns:
+        A step for `trajectory` and `sample`.
+
+    Raises:
+        ValueError: a churn that is negative, or fewer than one step.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, algorithm 2.
+    """
+    if not 0 <= churn < math.inf:
+        raise ValueError(f"churn is {churn:g}: it is finite, and 0 for no noise")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: give the number of steps of the grid, 1 or more")
+
+    def churned_step(denoiser: Denoiser, state: State, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        gamma = min(churn / steps, math.sqrt(2) - 1) if low <= state.sigma <= high else 0.0
+        if gamma == 0 or not len(state.x):
+            return step(denoiser, state, sigma, labels)
+        raised = (1 + gamma) * state.sigma
+        x = state.x + noise * (raised.square() - state.sigma.square()).sqrt() * _row_noise(state, seed, first)
+        return step(denoiser, State(raised, x, denoiser(x, raised, labels)), sigma, labels)
+
+    return churned_step
+
+
+def _row_noise(state: State, seed: int, first: int) -> Tensor:
+    """N(0, I) of the shape of x: a row depends on the seed, σ and its place, not on the other rows."""
+    (level,) = struct.unpack("<Q", struct.pack("<d", float(state.sigma)))
+    shape = state.x.shape[1:]
+    rows = [torch.randn(shape, generator=generator(seed, level, first + i)) for i in range(len(state.x))]
+    return torch.stack(rows).to(state.x)
+
+
 @torch.no_grad()
 def trajectory(
     denoiser: Denoiser, x: Tensor, sigmas: Tensor, labels: Tensor | None = None, step: Step = heun
@@ -61,7 +132,7 @@ def trajectory(
         x: the start, (B, *), usually sigmas[0] · N(0, I). The randomness is the caller's.
         sigmas: (n + 1,), descending, usually `edm_sigmas(n)`. It may end above 0.
         labels: classes, (B,), or None.
-        step: `heun` or `euler`, or a function like them.
+        step: `heun` or `euler`, one of them `churned`, or a function like them.
 
     Yields:
         n + 1 states, the first at sigmas[0] with the x given.
