@@ -1,4 +1,4 @@
-"""Denoisers made of denoisers: guidance, and a restricted receptive field."""
+"""Denoisers made of denoisers: guidance, a swap of models in a window of σ, and a restricted receptive field."""
 
 from __future__ import annotations
 
@@ -60,6 +60,40 @@ class Guided(nn.Module):
                 return main
             weight = weight * inside.to(x.dtype)
         return main + weight * (main - self.guide(x, sigma, labels))
+
+
+class Swapped(nn.Module):
+    """Another denoiser at some noise levels: D_other where low ≤ σ ≤ high, D_main elsewhere.
+
+    The swap test samples with the late snapshot of a run and an early one, which has not memorized yet, inside a window
+    of σ. If samples do not change, what the late one has memorized there does not matter for them. A batch whose rows
+    lie on both sides costs an evaluation of both.
+
+    Args:
+        main: D_main.
+        other: D_other.
+        low: the smallest σ at which it takes over, in units of the data.
+        high: the largest. Both ends belong to the window, so `float(sigmas[i])` names a level of a grid.
+
+    Raises:
+        ValueError: not 0 ≤ low ≤ high.
+    """
+
+    def __init__(self, main: Denoiser, other: Denoiser, low: float, high: float):
+        super().__init__()
+        if not 0 <= low <= high:
+            raise ValueError(f"the window is {low:g} to {high:g}: give low and high with 0 <= low <= high")
+        self.main, self.other, self.low, self.high = main, other, float(low), float(high)
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return D_other or D_main, row by row, (B, *)."""
+        level = expand(sigma, x)
+        low, high = level.new_tensor([self.low, self.high])  # rounded as σ is, so that a level equal to an end is in
+        inside = (level >= low) & (level <= high)
+        if bool(inside.all()):
+            return self.other(x, sigma, labels)
+        main = self.main(x, sigma, labels)
+        return torch.where(inside, self.other(x, sigma, labels), main) if bool(inside.any()) else main
 
 
 class Windowed(nn.Module):

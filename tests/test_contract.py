@@ -39,6 +39,10 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
     "guided, classes": lambda: dg.Guided(
         dg.OptimalDenoiser(POINTS, CLASSES), dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)), 1.5, (0.3, 1.0)
     ),
+    "swapped": lambda: dg.Swapped(dg.OptimalDenoiser(POINTS), dg.GaussianDenoiser.fit(POINTS), 0.3, 1.0),
+    "swapped, classes": lambda: dg.Swapped(
+        dg.OptimalDenoiser(POINTS, CLASSES), dg.ErrorProne(POINTS, 1.0, CLASSES), 0.3, 1.0
+    ),
     "windowed": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5]), 5),
     "windowed, classes": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5], CLASSES), 5),
 }
