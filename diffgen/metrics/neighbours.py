@@ -94,6 +94,20 @@ def _nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tenso
     return distance, index.gather(1, order)
 
 
+def originals(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> Tensor:
+    """The training point that each sample is a copy of, (S,), an index into train, or −1 where it is none.
+
+    The arguments and the criterion are those of `copies`.
+    """
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio is {ratio:g}: the threshold for d1/d2 is between 0 and 1")
+    if len(train) < 2:
+        raise ValueError(f"train has {len(train)} points: a ratio of distances needs two or more")
+    distance, index = nearest(samples, train, k=2)
+    first, second = distance.T
+    return torch.where((first < ratio * second) | (first == 0), index[:, 0], -1)
+
+
 def copies(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> Tensor:
     """Which samples are copies of a training point, (S,) boolean: d₁ < ratio · d₂, or d₁ = 0.
 
@@ -112,12 +126,7 @@ def copies(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> Tensor:
     Source: Yoon et al., *Diffusion Probabilistic Models Generalize when They Fail to Memorize*, 2023; Gu et al. 2023,
     arXiv 2310.02664, with the ratio 1/3.
     """
-    if not 0 < ratio < 1:
-        raise ValueError(f"ratio is {ratio:g}: the threshold for d1/d2 is between 0 and 1")
-    if len(train) < 2:
-        raise ValueError(f"train has {len(train)} points: a ratio of distances needs two or more")
-    first, second = nearest(samples, train, k=2).distance.T
-    return (first < ratio * second) | (first == 0)
+    return originals(samples, train, ratio) >= 0
 
 
 def memorized_fraction(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> Estimate:
