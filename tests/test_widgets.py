@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 import torch
-from anywidget import AnyWidget
+from host import empty_page, mount
 from traitlets import TraitError
 
 from diffgen.data.toy import manifold
@@ -20,46 +20,17 @@ from diffgen.widgets import FieldExplorer, TrajectoryPlayer
 
 pytestmark = pytest.mark.browser
 
-# A stand-in for the widget manager: the model of anywidget's interface, without a kernel, as on a static page.
-HOST = """
-async ([source, css, state]) => {
-  document.body.replaceChildren(Object.assign(document.createElement("style"), { textContent: css }));
-  const heard = {};
-  const model = {
-    get: (name) => state[name],
-    set: (name, value) => { state[name] = value; (heard[`change:${name}`] ?? []).forEach((f) => f()); },
-    save_changes: () => { window.saved = (window.saved ?? 0) + 1; },
-    on: (event, f) => { (heard[event] ??= []).push(f); },
-    off: (event, f) => { heard[event] = (heard[event] ?? []).filter((g) => g !== f); },
-  };
-  window.state = state; window.model = model;
-  const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-  const el = document.createElement("main");
-  document.body.append(el);
-  window.undo = module.default.render({ model, el });
-}
-"""
-
 
 @pytest.fixture
 def page(chromium):
-    """An empty page that fails the test if a script on it raises or asks for anything from the network."""
-    context = chromium.new_context(viewport={"width": 1000, "height": 900}, has_touch=True)
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith(("blob:", "about:")) or wrong.append(request.url))
-    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
-    yield page
-    context.close()
-    assert not wrong
+    with empty_page(chromium) as page:
+        yield page
 
 
 def show(page, widget, **state):
-    """Render a widget in the page from its own traits, as a static page does, and wait until it has computed."""
-    own = set(widget.trait_names(sync=True)) - set(AnyWidget.class_trait_names()) - {"_esm", "_css", "_anywidget_id"}
-    keep = {name: getattr(widget, name) for name in own}
-    page.evaluate(HOST, [widget._esm, widget._css, {**keep, **state}])
-    page.wait_for_function("document.querySelector('.dg-root').dataset." + ("peakGap" if "val" in keep else "ends"))
+    """Render a widget in the page and wait until it has computed."""
+    shown = mount(page, widget, **state)
+    page.wait_for_function("document.querySelector('.dg-root').dataset." + ("peakGap" if "val" in shown else "ends"))
 
 
 def settled(page):

@@ -1,12 +1,11 @@
-"""Widgets of the toy model that need no kernel: JavaScript recomputes what torch computes, in the reader's browser.
+"""Widgets that need no kernel, in the reader's browser.
 
-In a notebook with a kernel, Python reads and sets the same traits. On a static page they work alone, offline. They are
-tested equal to torch in `tests/test_widgets.py`.
+Those of the toy model compute in JavaScript what torch computes, and are tested equal to it in `tests/test_widgets.py`;
+`Scrubber` shows what torch has computed. In a notebook with a kernel, Python reads and sets the same traits. On a
+static page they work alone, offline.
 """
 
 from __future__ import annotations
-
-from importlib.resources import files
 
 import anywidget
 import torch
@@ -18,11 +17,11 @@ from diffgen.data.toy import circle
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.toy import expected_gap
 from diffgen.optimal import ErrorProne
+from diffgen.widgets.parts import Curves, Images, Slider
+from diffgen.widgets.scrubber import Scrubber
+from diffgen.widgets.source import source
 
-
-def _source(*names: str) -> str:
-    """Several JavaScript files as one module: a widget travels inside of the page and has nothing to import from."""
-    return "\n".join((files("diffgen.widgets") / name).read_text(encoding="utf-8") for name in names)
+__all__ = ["Curves", "FieldExplorer", "Images", "Scrubber", "Slider", "TrajectoryPlayer", "spread_normal"]
 
 
 def _rows(x: Tensor) -> list[list[float]]:
@@ -52,8 +51,8 @@ class FieldExplorer(anywidget.AnyWidget):
         flow: "lines" or "arrows". predictions, region: whether they are shown.
     """
 
-    _esm = _source("toy.js", "ui.js", "field.js")
-    _css = _source("widgets.css")
+    _esm = source("toy.js", "ui.js", "field.js")
+    _css = source("widgets.css")
     train = t.List().tag(sync=True)
     val = t.List().tag(sync=True)
     sigma = t.Float(1.1).tag(sync=True)
@@ -92,8 +91,8 @@ class TrajectoryPlayer(anywidget.AnyWidget):
         steps: of Heun's method. step: the one shown, 0 to steps.
     """
 
-    _esm = _source("toy.js", "ui.js", "player.js")
-    _css = _source("widgets.css")
+    _esm = source("toy.js", "ui.js", "player.js")
+    _css = source("widgets.css")
     train = t.List().tag(sync=True)
     starts = t.List().tag(sync=True)
     delta = t.Float(1.6).tag(sync=True)
