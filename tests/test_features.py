@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 import diffgen as dg
-from diffgen.metrics.features import WEIGHTS, about, classifier, features, resized
+from diffgen.metrics.features import WEIGHTS, about, classifier, features, principal_components, resized
 from diffgen.metrics.reconstruction import reconstruction_distance
 from diffgen.rng import generator
 
@@ -52,6 +53,30 @@ def test_features_tell_clothes_apart_better_than_pixels():
         distance = torch.cdist(space.flatten(1), space.flatten(1)).fill_diagonal_(math.inf)
         shares.append((images.labels[distance.argmin(1)] == images.labels).double().mean())
     assert shares[1] > shares[0] + 0.03
+
+
+@pytest.mark.parametrize("k", [1, 10, 196])
+def test_principal_components_are_those_of_scikit_learn(k):
+    images = dg.load_data("fashion_mnist", size=14, n_train=500, n_val=100)
+    ours, theirs = principal_components(images.train.x, k), PCA(k, svd_solver="full")
+    theirs.fit(images.train.x.flatten(1).double())
+    expected = torch.from_numpy(theirs.transform(images.val.x.flatten(1).double()))
+    signs = (ours(images.val.x) * expected).sum(0).sign()
+    assert torch.allclose(ours(images.val.x) * signs, expected, atol=1e-5)
+    assert ours.explained == pytest.approx(theirs.explained_variance_ratio_.sum())
+    assert torch.allclose(ours.axes @ ours.axes.T, torch.eye(k).double())
+    assert ours.name == f"{k} principal components"
+
+
+def test_principal_components_keep_distances_when_there_are_all_of_them():
+    x = gaussian(20)
+    assert torch.allclose(torch.pdist(principal_components(gaussian(50, seed=1), 4)(x)), torch.pdist(x))
+    flipped = principal_components(gaussian(50, seed=1).flip(0), 2)
+    assert torch.allclose(flipped(x), principal_components(gaussian(50, seed=1), 2)(x))
+    with pytest.raises(ValueError, match="k is 5: 50 points of 4 entries have 1 to 4 components"):
+        principal_components(gaussian(50), 5)
+    with pytest.raises(ValueError, match="k is 3: 3 points of 4 entries have 1 to 2 components"):
+        principal_components(gaussian(3), 3)
 
 
 def test_error_in_a_feature_space_is_the_error_of_features():

@@ -1,10 +1,15 @@
-"""The Fréchet distance in closed form, and its invariances."""
+"""The Fréchet distance in closed form, its invariances, and the gap of samples between the splits."""
+
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
 import diffgen as dg
+from diffgen.metrics.features import features, principal_components
+from diffgen.metrics.frechet import FrechetGap, _drawn_moments, _moments, frechet_gap
+from diffgen.rng import generator
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -50,6 +55,98 @@ def test_is_symmetric_and_scales_with_the_square() -> None:
 def test_float32_features_are_measured_in_float64() -> None:
     a, b = ((1e3 + 0.1 * randn(200, 10, seed=s)).float() for s in (0, 1))
     assert dg.frechet_distance(a, b) == pytest.approx(dg.frechet_distance(a.double(), b.double()), rel=1e-12)
+
+
+# The gap
+
+
+def test_the_gap_is_made_of_distances_between_sets_of_equal_size() -> None:
+    samples, train, val = 1.3 * randn(90, 4), randn(100, 4, seed=1), randn(30, 4, seed=2)
+    found = frechet_gap(samples, train, val, resamples=5)
+    order = torch.randperm(100, generator=generator(0, 30))
+    parts = [train[order[30 * i : 30 * (i + 1)]] for i in range(3)]
+    fd = dg.frechet_distance
+    to_val, to_train = fd(samples, val), sum(fd(samples, p) for p in parts) / 3
+    train_val = sum(fd(p, val) for p in parts) / 3
+    train_train = (fd(parts[0], parts[1]) + fd(parts[1], parts[2])) / 2
+    assert list(found[:4]) == pytest.approx([to_val, to_train, train_val, train_train], rel=1e-9)
+    assert found.raw == pytest.approx(to_val / to_train - 1)
+    assert found.corrected == pytest.approx(((to_val - train_val) - (to_train - train_train)) / to_train)
+    assert all(e.n == 30 and e.stderr > 0 for e in found)
+    assert frechet_gap(samples, train[:40], val, resamples=5).to_val.n == 20  # two subsets of 20, and 20 of val
+    assert frechet_gap(samples, train, val, subsets=2, resamples=5).to_val == found.to_val
+    again = frechet_gap(samples, train, val, resamples=5)
+    assert [e.stderr for e in again] == [e.stderr for e in found]
+
+
+def test_drawn_moments_are_those_of_the_rows_drawn() -> None:
+    x = randn(60, 5) * torch.arange(1, 6)
+    mean, root = _drawn_moments(x, generator(3))
+    expected_mean, expected_root = _moments(x[torch.randint(60, (60,), generator=generator(3))])
+    torch.testing.assert_close(mean, expected_mean)
+    torch.testing.assert_close(root.T @ root, expected_root.T @ expected_root)
+
+
+def trials(make, count: int = 60) -> dict[str, Tensor]:
+    """The gap and its standard error in repeated experiments with data from N(0, I), (count, 2) each."""
+    found = []
+    for s in range(count):
+        train, val, own = randn(600, 6, seed=3 * s), randn(200, 6, seed=3 * s + 1), randn(300, 6, seed=3 * s + 2)
+        found.append(frechet_gap(make(own, train), train, val, resamples=25, seed=s))
+    return {
+        f: torch.tensor([(getattr(g, f), getattr(g, f).stderr) for g in found], dtype=torch.float64)
+        for f in FrechetGap._fields
+    }
+
+
+def test_errors_are_right_where_samples_differ_from_the_data_and_too_large_where_they_do_not() -> None:
+    wider, same = trials(lambda own, train: 1.5 * own), trials(lambda own, train: own)
+    for found, low, high in ((wider, 0.9, 1.4), (same, 1.3, 2.8)):
+        for name in ("raw", "corrected", "to_val"):
+            value, stderr = found[name].T
+            assert low < stderr.mean() / value.std() < high
+        value, stderr = found["corrected"].T
+        assert value.mean().abs() < 4 * value.std() / math.sqrt(len(value)) + 0.02
+        assert ((value.abs() < 1.96 * stderr).double().mean()) >= 0.88
+    distance = (1.5 - 1) ** 2 * 6  # of the Gaussians; the bias is of order F/n
+    assert wider["to_val"][:, 0].mean() == pytest.approx(distance, rel=0.2)
+
+
+def test_the_baselines_are_the_bias_of_few_points_and_cancel() -> None:
+    found = trials(lambda own, train: own)
+    a, b = found["train_train"][:, 0], found["train_val"][:, 0]
+    assert min(a.mean(), b.mean()) > 0.1  # of equal distributions
+    assert abs(a.mean() - b.mean()) < 4 * math.hypot(a.std(), b.std()) / math.sqrt(len(a))
+
+
+def test_controls_of_the_gap() -> None:
+    """Training images are nearer to the training set; fresh images and noise are as far from one as from the other."""
+    split = dg.load_data("fashion_mnist", size=14, n_train=2000, n_val=1000)
+    rest, noise = split.rest.x[:2000], randn(2000, 1, 14, 14).float()
+    for space in (features, principal_components(split.rest.x[2000:], 20)):
+        train, val = space(split.train.x), space(split.val.x)
+        copied = frechet_gap(train, train, val, resamples=10)
+        fresh = frechet_gap(space(rest), train, val, resamples=10)
+        static = frechet_gap(space(noise), train, val, resamples=10)
+        assert copied.corrected > fresh.corrected + 0.3
+        assert abs(fresh.corrected) < 2 * fresh.corrected.stderr
+        assert abs(static.corrected) < 0.05
+        assert static.to_val > 20 * fresh.to_val
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: frechet_gap(x, x[:3], x), "train has 3 points and val 9: give at least 4 and 2"),
+        (lambda x: frechet_gap(x, x, x[:1]), "train has 9 points and val 1"),
+        (lambda x: frechet_gap(x, x, x, subsets=1), "subsets is 1 and resamples 100: take two or more"),
+        (lambda x: frechet_gap(x[:1], x, x), r"samples has shape \(1, 2\)"),
+        (lambda x: frechet_gap(x, x[:, :1], x), "train has 1 features and samples 2"),
+    ],
+)
+def test_mistakes_with_the_gap_are_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(randn(9, 2))
 
 
 @pytest.mark.parametrize(
