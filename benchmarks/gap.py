@@ -54,9 +54,12 @@ def main() -> None:
     args = parser.parse_args()
     preset = dg.presets.named(args.preset)
     config = preset.train.with_(snapshots=args.snapshots)
-    small = config.with_(network=dg.UNetConfig(channels=args.reference_channels), images=args.reference_images)
+    small = config.with_(
+        data=config.data.reference, network=dg.UNetConfig(channels=args.reference_channels),
+        images=args.reference_images, snapshots=1,
+    )  # fmt: skip
     snapshots = list(dg.train(config, root=args.root))
-    trained = evaluate.reference_snapshot(small, root=args.root)
+    (trained,) = dg.train(small, root=args.root)
 
     split, sigmas = config.data.load(), dg.log_sigmas(args.sigmas, 0.05, 5)
     n = min(preset.evaluate, len(split.train), len(split.val))

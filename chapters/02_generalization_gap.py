@@ -183,7 +183,9 @@ glue("n_evaluated", curves[-1].n, display=False)
 # would subtract its own memory of them.
 
 # %%
-reference = evaluate.wiener_curve(split, sigmas, images=settings.evaluate, seed=seed)
+reference = evaluate.reference_curve(
+    settings.reference, split, sigmas, images=settings.evaluate, seed=seed, root=results, device=device
+)
 adjusted_curves = [adjusted(curve, reference) for curve in curves]
 fig, ax = plt.subplots(figsize=(7, 3.8))
 gap_over_sigma(images, adjusted_curves, ax)

@@ -146,7 +146,9 @@ glue("typical", f"{float(typical):.2f} ± {typical.stderr:.2f}", display=False)
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
 curves = evaluate.gap_curves(snapshots, split, sigmas, images=settings.evaluate, seed=seed, device=device)
-reference = evaluate.wiener_curve(split, sigmas, images=settings.evaluate, seed=seed)
+reference = evaluate.reference_curve(
+    settings.reference, split, sigmas, images=settings.evaluate, seed=seed, root=results, device=device
+)
 curves = [adjusted(curve, reference) for curve in curves]
 peak_sigma = curves[-1].peak_sigma
 gaps = [curve.at(peak_sigma) for curve in curves]

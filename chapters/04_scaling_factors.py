@@ -88,7 +88,7 @@ first = min(settings.evaluate, few)  # the images that all runs have in common
 
 
 def adjusted_curves(key: tuple[int, int], snapshots: list[dg.Snapshot], levels: torch.Tensor) -> list[dg.GapCurve]:
-    reference = evaluate.wiener_curve(splits[key], levels, images=first, seed=seed)
+    reference = evaluate.reference_curve(None, splits[key], levels, images=first, seed=seed)
     raw = evaluate.gap_curves(snapshots, splits[key], levels, images=first, seed=seed, device=device)
     return [adjusted(curve, reference) for curve in raw]
 

@@ -124,7 +124,9 @@ glue("early_images", f"{early.images:,}", display=False)
 
 # %%
 sigmas = dg.log_sigmas(max(6, settings.sigmas // 2), 0.1, 10)
-reference = evaluate.wiener_curve(split, sigmas, images=settings.evaluate, seed=seed)
+reference = evaluate.reference_curve(
+    settings.reference, split, sigmas, images=settings.evaluate, seed=seed, root=results, device=device
+)
 curves = []
 for guide in guides:
     (curve,) = evaluate.gap_curves(

@@ -90,6 +90,11 @@ def evaluate(args: list[str]) -> int:
     return _run("evaluate", commands.evaluate, args)
 
 
+def store(args: list[str]) -> int:
+    """Publish runs: what was computed from them, without the weights."""
+    return _run("store", commands.store, args)
+
+
 def _run(name: str, command: Callable, args: list[str]) -> int:
     try:
         tyro.cli(command, prog=f"diffgen {name}", args=args)
@@ -103,7 +108,8 @@ def _run(name: str, command: Callable, args: list[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": train, "sample": sample, "evaluate": evaluate, "chapter": chapter,
+    "train": train, "sample": sample, "evaluate": evaluate, "store": store,
+    "chapter": chapter,
 }  # fmt: skip
 
 

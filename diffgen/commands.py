@@ -14,6 +14,7 @@ from accelerate import PartialState
 
 from diffgen import evaluate as evaluation
 from diffgen import presets, runs
+from diffgen import store as storing
 from diffgen.checkpoint import write_tensors
 from diffgen.data import DataConfig
 from diffgen.nets import DiTConfig
@@ -35,7 +36,7 @@ def train(
     batch: int | None = None,
     learning_rate: float | None = None,
     conditional: bool = False,
-    precision: Literal["no", "bf16"] = "no",
+    precision: Literal["no", "bf16"] | None = None,
     seed: int = 0,
     root: Path = Path("runs"),
     device: str = "cpu",
@@ -65,7 +66,7 @@ def train(
         batch: images a step.
         learning_rate: of Adam.
         conditional: train with class labels.
-        precision: "no" is float32; "bf16" is faster on a GPU or a CPU that has it.
+        precision: "no" is float32; "bf16" is bfloat16 on a GPU or a CPU that has it, float32 elsewhere.
         seed: of the split, the initial weights, the order and the noise.
         root: folder of run folders.
         device: where to compute, "cpu" or "cuda".
@@ -77,9 +78,9 @@ def train(
     net = config.network if network == "unet" else DiTConfig()
     if channels is not None:
         net = replace(net, **{"channels" if network == "unet" else "width": channels})
-    given = {"images": images, "batch": batch, "learning_rate": learning_rate}
+    given = {"images": images, "batch": batch, "learning_rate": learning_rate, "precision": precision}
     given = {key: value for key, value in given.items() if value is not None}
-    config = config.with_(data=data, network=net, conditional=conditional, precision=precision, **given)
+    config = config.with_(data=data, network=net, conditional=conditional, **given)
     run = runs.find_run(config, root)
     if dry_run:
         print(run.folder)
@@ -176,6 +177,25 @@ def evaluate(
         for s, c in zip(snapshots, curves)
     )  # fmt: skip
     table.to_csv(output or sys.stdout, index=False, float_format="%.6g")
+
+
+def store(paths: tyro.conf.Positional[tuple[Path, ...]], *, root: Path = Path("results/standard")) -> None:
+    """Publish runs without their weights: copy what was computed from them, with checksums and how they came about.
+
+    `diffgen.train(config, root=ROOT)` and the chapters' parameter `results` find them there, and figures are drawn
+    from them in seconds. What is stored already stays, unless it was computed anew.
+
+      diffgen store runs/*                              into results/standard
+      diffgen store runs/NAME --root results/mine
+
+    Args:
+        paths: run folders.
+        root: folder of stored runs.
+    """
+    for path in paths:
+        if not (path / "config.json").is_file():
+            raise FileNotFoundError(f"{path} is no run folder: it has no config.json")
+        print(storing.store(Run(path), root).folder)
 
 
 def _snapshot(path: Path) -> Snapshot:

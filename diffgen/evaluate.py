@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,53 +11,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
 from diffgen.data import Points, Split
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Guided
 from diffgen.loss import Norm
 from diffgen.metrics.features import FeatureMap
-from diffgen.metrics.gap import GapCurve, generalization_gap
+from diffgen.metrics.gap import IMAGES_AT_ONCE, GapCurve, fixed_noise, generalization_gap, predictions
 from diffgen.metrics.neighbours import nearest_similarity
 from diffgen.optimal import GaussianDenoiser
+from diffgen.results import digest, kept
 from diffgen.rng import generator
-from diffgen.runs import DECIDING, Snapshot, fingerprint, train
+from diffgen.runs import Snapshot, train
 from diffgen.sample import sample, trajectory
 from diffgen.schedule import edm_sigmas
 from diffgen.train import TrainConfig
-
-EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py", "metrics/features.py")
-"""The sources that decide what is computed here."""
-
-
-def kept(
-    snapshot: Snapshot, name: str, settings: dict[str, Any], compute: Callable[[], dict[str, Tensor]]
-) -> dict[str, Tensor]:
-    """What `compute` returns, from the run's folder if it was computed there before with equal settings and equal code.
-
-    Args:
-        snapshot: what is evaluated.
-        name: what is computed, the beginning of the file's name.
-        settings: all that the result depends on beside the snapshot, as JSON.
-        compute: returns the result as named tensors.
-    """
-    key = json.dumps(settings, sort_keys=True) + fingerprint(EVALUATING)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:10]
-    path = snapshot.run.folder / "results" / f"{name}-{snapshot.images:012d}-{digest}.safetensors"
-    try:
-        return read_tensors(path)[0]
-    except (FileNotFoundError, DamagedFile):  # a result can always be computed again
-        result = compute()
-    path.parent.mkdir(exist_ok=True)
-    write_tensors(path, result, settings)
-    return result
-
-
-def digest(points: Points) -> str:
-    """A hash of images and classes: results are of these, whatever split they came in."""
-    found = hashlib.sha256(points.x.contiguous().numpy().tobytes())
-    found.update(b"" if points.labels is None else points.labels.contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def name_of(features: FeatureMap) -> str:
@@ -84,40 +49,13 @@ class Guide:
     @property
     def settings(self) -> dict[str, Any]:
         """What a result depends on."""
-        return {"run": self.snapshot.run.folder.name, "images": self.snapshot.images, "weight": self.weight}
+        return {"run": self.snapshot.run.key, "images": self.snapshot.images, "weight": self.weight}
 
 
 def guided(snapshot: Snapshot, guide: Guide | None, device: str | torch.device = "cpu") -> Denoiser:
     """The denoiser of a snapshot, guided or not."""
     main = snapshot.denoiser(device=device)
     return Guided(main, guide.snapshot.denoiser(device=device), guide.weight) if guide else main
-
-
-def reference_snapshot(
-    config: TrainConfig,
-    *,
-    root: str | Path = "runs",
-    device: str | torch.device = "cpu",
-    progress: bool = True,
-) -> Snapshot:
-    """A reference for the adjusted gap of a config: a network trained, like its own, on the rest of its pool.
-
-    It saw neither split, see `diffgen.metrics.adjust.adjusted`. The nearer its errors are to those of the evaluated
-    network, the more of the luck of the draw it takes out; a Wiener filter, `GaussianDenoiser.fit(split.rest.x)`, takes
-    out less and costs nothing. It is trained once a pool and serves all snapshots of all runs on the same images.
-
-    Args:
-        config: of the run that is evaluated, for a cheaper reference with a smaller network or fewer images.
-        root: folder of run folders, where the reference is kept as well.
-        device: where to compute.
-        progress: show a bar.
-
-    Raises:
-        ValueError: the pool has no rest.
-    """
-    config = config.with_(data=config.data.reference, snapshots=1)
-    (snapshot,) = train(config, root=root, device=device, progress=progress)
-    return snapshot
 
 
 def gap_curves(
@@ -173,13 +111,76 @@ def gap_curves(
     return [curve(s) for s in tqdm(snapshots, desc="gap of each snapshot", unit="snapshot", disable=not progress)]
 
 
-def wiener_curve(split: Split, sigmas: Tensor, *, images: int | None = None, seed: int = 0) -> GapCurve:
-    """The gap of the cheapest reference for `adjusted`: the best linear denoiser of the rest of the pool, in a second.
+def reference_curve(
+    reference: TrainConfig | None,
+    split: Split,
+    sigmas: Tensor,
+    *,
+    images: int | None = None,
+    seed: int = 0,
+    root: str | Path = "runs",
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> GapCurve:
+    """The gap of a reference denoiser, for `diffgen.metrics.adjust.adjusted`: it saw neither split of the data.
 
-    Give the noise levels, images and seed of the curves that it adjusts.
+    The nearer its errors are to those of the evaluated network, the more of the luck of the draw it takes out. A
+    network like the evaluated one, trained on the rest of the pool, takes out most; it is trained once a pool and
+    serves all runs on the same images. The best linear denoiser of the rest (a Wiener filter) takes out less, and costs
+    a second.
+
+    Args:
+        reference: of a network, with `config.data.reference` for its data, such as `Preset.reference`; None is the
+            linear denoiser.
+        split, sigmas, images, seed: as for the curves that are adjusted.
+        root: folder of run folders, where a network is kept.
+        device: where to compute.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the pool has no rest.
     """
-    wiener = GaussianDenoiser.fit(split.rest.x)
-    return generalization_gap(wiener, split.train[:images], split.val[:images], sigmas, seed=seed)
+    if reference is None:
+        if split.rest is None:
+            raise ValueError(
+                "split has no rest: ask for fewer training or validation images, or leave gaps as they are"
+            )
+        wiener = GaussianDenoiser.fit(split.rest.x)
+        return generalization_gap(wiener, split.train[:images], split.val[:images], sigmas, seed=seed)
+    *_, snapshot = train(reference, root=root, device=device, progress=progress)
+    (curve,) = gap_curves([snapshot], split, sigmas, images=images, seed=seed, device=device, progress=progress)
+    return curve
+
+
+def denoised(
+    snapshot: Snapshot, points: Points, sigmas: Tensor, *, seed: int = 0, device: str | torch.device = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """A few images to look at: noisy, and as the snapshot denoises them, at several noise levels.
+
+    Args:
+        snapshot: D.
+        points: clean images, (N, C, H, W) with labels or without.
+        sigmas: noise levels, (S,).
+        seed: of the noise, that of `gap_curves`: one an image, the same at every level.
+        device: where to compute.
+
+    Returns:
+        y + σ n and D(y + σ n; σ), (S, N, C, H, W) each, cut off at ±1 and the latter in 256 steps, as it is kept.
+    """
+    y, seen = points.x, sigmas.to(points.x.dtype).reshape(-1, *[1] * points.x.ndim)
+    parts = enumerate(y.split(IMAGES_AT_ONCE))
+    noise = torch.cat([fixed_noise(part, 1, seed, i * IMAGES_AT_ONCE)[:, 0] for i, part in parts])
+
+    def compute() -> dict[str, Tensor]:
+        denoiser, found = snapshot.denoiser(device=device), torch.empty(len(sigmas), *y.shape)
+        with torch.no_grad():
+            for at, part, images in predictions(denoiser, y, sigmas, labels=points.labels, seed=seed):
+                found[at, part] = images[:, :, 0].cpu()
+        return {"denoised": ((found + 1) * 127.5).round().clamp(0, 255).byte()}
+
+    settings = {"sigmas": sigmas.tolist(), "images": digest(points), "seed": seed}
+    found = kept(snapshot, "denoised", settings, compute)["denoised"].float() / 127.5 - 1
+    return (y + seen * noise).clamp(-1, 1), found
 
 
 def samples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import sys
 import time
 import warnings
@@ -12,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -30,6 +32,8 @@ from diffgen.train import TrainConfig, Training, accelerator_on, build_denoiser
 STEPS_A_LOG_LINE = 25
 SECONDS_BETWEEN_STATES = 30.0
 """A killed run repeats at most this much."""
+STORED = "stored.json"
+"""The file that makes a folder a stored run."""
 SECONDS_OF_SILENCE = 3.0
 """How long one waits for another process that trains the same config, before one says so."""
 
@@ -58,9 +62,13 @@ def fingerprint(sources: tuple[str, ...] = DECIDING) -> str:
     return digest.hexdigest()
 
 
-def run_name(config: TrainConfig) -> str:
-    """The name of a config's run folder: what a person wants to read, and a hash of all that decides the result."""
-    key = hashlib.sha256(CONFIG.dump_json(config) + fingerprint().encode()).hexdigest()[:10]
+def run_name(config: TrainConfig, code: str | None = None) -> str:
+    """The name of a config's run folder: what a person wants to read, and a hash of all that decides the result.
+
+    That is the config and the code, `fingerprint()`; a stored run goes by its config alone, code = "".
+    """
+    code = fingerprint() if code is None else code
+    key = hashlib.sha256(CONFIG.dump_json(config) + code.encode()).hexdigest()[:10]
     data, network = config.data, config.network
     parts = [data.name, getattr(data, "size", None), f"n{data.n_train}", network.kind]
     return "-".join(str(part) for part in parts if part is not None) + f"-{key}"
@@ -81,7 +89,8 @@ class Snapshot:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one data point."""
-        return tuple(read_about(self.path)["shape"])
+        stored = self.run.stored
+        return tuple(stored["shape"] if stored else read_about(self.path)["shape"])
 
     def denoiser(self, *, average: str | None = None, device: str | torch.device = "cpu") -> Preconditioned:
         """The denoiser, ready to be evaluated: see `load_denoiser`."""
@@ -90,9 +99,20 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with a config, a log and snapshots."""
+    """A folder with a config, a log and snapshots, or a stored one: what was computed from snapshots, without them."""
 
     folder: Path
+
+    @property
+    def stored(self) -> dict[str, Any] | None:
+        """What a stored run says of itself, see `diffgen.store`; None of a run with its weights."""
+        path = self.folder / STORED
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    @property
+    def key(self) -> str:
+        """A name that says which config was trained, wherever the run lies and whatever the code."""
+        return run_name(self.config, code="")
 
     @property
     def config(self) -> TrainConfig:
@@ -102,7 +122,10 @@ class Run:
     @property
     def snapshots(self) -> list[Snapshot]:
         """What is there, in the order of the images seen."""
-        return [Snapshot(int(path.stem), path) for path in sorted((self.folder / "snapshots").glob("*.safetensors"))]
+        folder, stored = self.folder / "snapshots", self.stored
+        if stored:
+            return [Snapshot(images, folder / f"{images:012d}.safetensors") for images in stored["snapshots"]]
+        return [Snapshot(int(path.stem), path) for path in sorted(folder.glob("*.safetensors"))]
 
     @property
     def log(self) -> pd.DataFrame:
@@ -111,8 +134,9 @@ class Run:
 
 
 def find_run(config: TrainConfig, root: str | Path = "runs") -> Run:
-    """The run of a config, trained or not, under the folder `root`."""
-    return Run(Path(root) / run_name(config))
+    """The run of a config under the folder `root`: the stored one if there is one, else its own, trained or not."""
+    stored = Run(Path(root) / run_name(config, code=""))
+    return stored if stored.stored else Run(Path(root) / run_name(config))
 
 
 def train(
@@ -139,7 +163,11 @@ def train(
         ValueError: the device is not there, or the processes can't share the batch equally.
         OSError: a file can't be written, for example on a full disk. What was there is kept.
     """
-    run, accelerator = find_run(config, root), accelerator_on(device, config.precision)
+    run = find_run(config, root)
+    if run.stored:
+        yield from run.snapshots
+        return
+    accelerator = accelerator_on(device, config.precision)
     with _locked(run) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             write_whole(run.folder / "config.json", CONFIG.dump_json(config, indent=2))
@@ -262,6 +290,8 @@ def load_denoiser(
         if not snapshots:
             raise FileNotFoundError(f"{path} holds no snapshot: train it first, or name a snapshot file")
         path = snapshots[-1].path
+    if not path.exists() and Run(path.parent.parent).stored:
+        raise FileNotFoundError(f"{path} was not stored: its run has only results; train it in another folder, as runs")
     tensors, about = read_tensors(path)
     config = CONFIG.validate_python(about["config"])
     names = [a.name for a in config.ema]

@@ -8,6 +8,7 @@ import torch
 import diffgen as dg
 from diffgen import evaluate
 from diffgen.metrics.features import features
+from diffgen.metrics.gap import fixed_noise
 
 CONFIG = dg.TrainConfig(
     data=dg.DataConfig(size=14, n_train=64, n_val=64), network=dg.UNetConfig(channels=4, multipliers=(1,)),
@@ -58,11 +59,36 @@ def test_features_without_a_name_are_refused(snapshot):
         gap(snapshot, CONFIG.data.load(), features=lambda x: x)
 
 
-def test_a_reference_is_trained_once_on_neither_split(snapshot, root):
-    reference = evaluate.reference_snapshot(CONFIG, root=root, progress=False)
-    assert reference.run.folder != snapshot.run.folder
-    assert evaluate.reference_snapshot(CONFIG, root=root, progress=False).path == reference.path
-    split = CONFIG.data.load()
-    seen = {row.numpy().tobytes() for row in reference.run.config.data.load().train.x}
+def test_a_reference_is_trained_on_neither_split():
+    split, reference = CONFIG.data.load(), CONFIG.data.reference.load()
+    seen = {row.numpy().tobytes() for row in reference.train.x}
     assert len(seen) == 10_000 - 128
     assert not seen & {row.numpy().tobytes() for row in torch.cat([split.train.x, split.val.x])}
+
+
+def test_a_reference_is_a_network_or_the_linear_denoiser(root):
+    split = CONFIG.data.load()
+    config = CONFIG.with_(data=CONFIG.data.reference)
+    options = {"images": 16, "root": root, "progress": False}
+    network = evaluate.reference_curve(config, split, SIGMAS, **options)
+    (snapshot,) = dg.train(config, root=root, progress=False)
+    assert torch.equal(network.val_errors, gap(snapshot, split).val_errors)
+    wiener = evaluate.reference_curve(None, split, SIGMAS, **options)
+    expected = dg.denoising_error(dg.GaussianDenoiser.fit(split.rest.x), split.val.x[:16], SIGMAS)
+    torch.testing.assert_close(wiener.val_errors, expected)
+    with pytest.raises(ValueError, match="split has no rest"):
+        evaluate.reference_curve(None, dataclasses.replace(split, rest=None), SIGMAS)
+
+
+def test_denoised_images_are_those_whose_error_is_measured(snapshot):
+    """In 256 steps, with the noise of `gap_curves`."""
+    points = CONFIG.data.load().val[:70]  # more than one stream of noise
+    sigmas = dg.log_sigmas(3, 0.1, 4)
+    noisy, denoised = evaluate.denoised(snapshot, points, sigmas)
+    noise = torch.cat([fixed_noise(points.x[:64], 1, 0, 0), fixed_noise(points.x[64:], 1, 0, 64)])[:, 0]
+    for sigma, shown, estimate in zip(sigmas.float(), noisy, denoised, strict=True):
+        x = points.x + sigma * noise
+        torch.testing.assert_close(shown, x.clamp(-1, 1))
+        exact = snapshot.denoiser()(x, sigma).clamp(-1, 1)
+        torch.testing.assert_close(estimate, exact, rtol=0, atol=1 / 255 + 1e-5)
+    assert torch.equal(evaluate.denoised(snapshot, points, sigmas)[1], denoised)

@@ -19,7 +19,7 @@ def adjusted(curve: GapCurve, reference: GapCurve) -> GapCurve:
 
     The reference must have seen neither split. One fitted to the training split has a gap of its own, which would be
     subtracted from the one that is measured. Fit it to `Split.rest`: a Wiener filter, `GaussianDenoiser.fit`, for next
-    to nothing, or a small network, `diffgen.evaluate.reference_snapshot`. With the last snapshot of the preset quick,
+    to nothing, or a small network, see `diffgen.evaluate.reference_curve`. With the last snapshot of the preset quick,
     the same standard error took 1.6 times fewer evaluations with the one and 8.8 with the other, 6 once the reference's
     own are counted (`benchmarks/gap.py`, median over σ from 0.05 to 5). A quarter of the way it was 6.3, and 1.4 at
     2,048 images seen: what a network has not learned yet, the reference does not share.
