@@ -7,7 +7,7 @@ from diffgen import presets
 from diffgen.data import DataConfig, Points, Split, load_data
 from diffgen.data.toy import ToyConfig, circle, manifold
 from diffgen.denoiser import Denoiser
-from diffgen.guidance import Guided, Swapped, Unconditional, Windowed
+from diffgen.guidance import Batched, Guided, Swapped, Unconditional, Windowed
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import GapCurve, denoising_error, generalization_gap
@@ -21,9 +21,10 @@ from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
 from diffgen.train import TrainConfig
 
 __all__ = [
-    "DataConfig", "Denoiser", "DiTConfig", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser", "Guided",
-    "LogNormal", "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split", "State",
-    "Swapped", "ToyConfig", "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "churned", "circle",
-    "denoising_error", "edm_sigmas", "euler", "find_run", "frechet_distance", "generalization_gap", "heun", "load_data",
-    "load_denoiser", "log_sigmas", "manifold", "memorized_fraction", "presets", "sample", "train", "trajectory",
+    "Batched", "DataConfig", "Denoiser", "DiTConfig", "ErrorProne", "Estimate", "GapCurve", "GaussianDenoiser",
+    "Guided", "LogNormal", "MLPConfig", "OptimalDenoiser", "Points", "Preconditioned", "Run", "Snapshot", "Split",
+    "State", "Swapped", "ToyConfig", "TrainConfig", "UNetConfig", "Unconditional", "Windowed", "churned", "circle",
+    "denoising_error", "edm_sigmas", "euler", "find_run", "frechet_distance", "generalization_gap", "heun",
+    "load_data", "load_denoiser", "log_sigmas", "manifold", "memorized_fraction", "presets", "sample", "train",
+    "trajectory",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Denoisers made of denoisers: guidance, a swap of models in a window of σ, and a restricted receptive field."""
+"""Denoisers made of denoisers: in batches, guided, swapped in a window of σ, with a restricted receptive field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffgen.denoiser import Denoiser, expand
+from diffgen.denoiser import Denoiser, expand, expand_labels
 
 
 class Unconditional(nn.Module):
@@ -20,6 +20,32 @@ class Unconditional(nn.Module):
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return base(x, σ) without labels."""
         return self.base(x, sigma)
+
+
+class Batched(nn.Module):
+    """The same denoiser, called with at most `rows` rows at a time: it changes memory and speed, not the result.
+
+    With it a whole set of samples follows its trajectories together, so that what concerns the set (a Fréchet distance
+    of the one-step predictions, say) can be measured level by level: `for state in trajectory(Batched(d), x, sigmas)`.
+
+    Raises:
+        ValueError: rows < 1.
+    """
+
+    def __init__(self, base: Denoiser, rows: int = 512):
+        super().__init__()
+        if rows < 1:
+            raise ValueError(f"rows is {rows}: a batch has at least one")
+        self.base, self.rows = base, rows
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return base(x, σ, labels), (B, *)."""
+        if len(x) <= self.rows:
+            return self.base(x, sigma, labels)
+        parts = x.split(self.rows)
+        sigmas = expand(sigma, x).flatten().split(self.rows)
+        classes = [None] * len(parts) if labels is None else expand_labels(labels, x).split(self.rows)
+        return torch.cat([self.base(*part) for part in zip(parts, sigmas, classes)])
 
 
 class Guided(nn.Module):

@@ -134,6 +134,17 @@ def test_controls_of_the_gap() -> None:
         assert static.to_val > 20 * fresh.to_val
 
 
+def test_the_gap_of_one_step_predictions_along_trajectories() -> None:
+    """The optimal denoiser's are the mean of the training set at first, as far from either set, and copies at last."""
+    train, val, sigmas = 0.5 * randn(200, 3), 0.5 * randn(200, 3, seed=1), dg.edm_sigmas(12)
+    denoiser, gaps = dg.Batched(dg.OptimalDenoiser(train), rows=64), []
+    for state in dg.trajectory(denoiser, 80 * randn(300, 3, seed=2), sigmas):
+        gaps.append((float(state.sigma), frechet_gap(state.denoised, train, val, resamples=10).corrected))
+    assert [sigma for sigma, _ in gaps] == sigmas.tolist()
+    assert abs(gaps[0][1]) < 0.2
+    assert gaps[-1][1] > 0.5
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -38,6 +38,21 @@ def test_guidance_is_confined_to_its_interval() -> None:
     assert torch.equal(dg.Guided(main, guide, 2.0, (5.0, 9.0))(x, sigma), outside)
 
 
+def test_batches_are_as_large_as_asked_and_change_nothing() -> None:
+    sizes: list[int] = []
+
+    def base(x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        sizes.append(len(x))
+        return x * sigma.reshape(-1, *[1] * (x.ndim - 1)) + labels[:, None]
+
+    x, sigma, labels = randn(10, 2), torch.arange(1.0, 11.0), torch.arange(10)
+    expected = x * sigma[:, None] + labels[:, None]
+    for rows, batches in ((4, [4, 4, 2]), (10, [10]), (1, [1] * 10)):
+        assert torch.equal(dg.Batched(base, rows)(x, sigma, labels), expected)
+        assert sizes == batches
+        sizes.clear()
+
+
 def test_a_swap_is_the_other_denoiser_in_its_window_ends_included() -> None:
     main, other = dg.OptimalDenoiser(randn(9, 2)), dg.ErrorProne(randn(9, 2), 0.5)
     grid = dg.edm_sigmas(12, dtype=torch.float64)
@@ -154,6 +169,7 @@ def test_training_noise_levels_are_log_normal() -> None:
         (lambda: dg.OptimalDenoiser(torch.zeros(3, 2))(torch.zeros(4, 3), 1.0), r"x has shape \(4, 3\)"),
         (lambda: dg.GaussianDenoiser.fit(torch.zeros(1, 2)), "a covariance needs"),
         (lambda: dg.ErrorProne(torch.zeros(3, 2), -1.0), "delta is -1"),
+        (lambda: dg.Batched(None, 0), "rows is 0: a batch has at least one"),
         (lambda: dg.Swapped(None, None, 2.0, 1.0), "the window is 2 to 1: give low and high with"),
         (lambda: dg.Guided(None, None, 1.0, (2.0, 1.0)), r"interval is \(2.0, 1.0\)"),
         (lambda: dg.Windowed(None, 0), "size is 0"),
