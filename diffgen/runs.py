@@ -128,6 +128,12 @@ class Run:
         return [Snapshot(int(path.stem), path) for path in sorted(folder.glob("*.safetensors"))]
 
     @property
+    def about(self) -> dict[str, Any]:
+        """How it was trained: number of parameters, device, precision, versions, machine, seconds."""
+        stored = self.stored
+        return stored["training"] if stored else json.loads((self.folder / "run.json").read_text())
+
+    @property
     def log(self) -> pd.DataFrame:
         """The log: images seen, mean training loss since the line before, learning rate."""
         return pd.DataFrame(read_lines(self.folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +25,7 @@ def band(x, estimate, stderr, ax: Axes, z: float = 1.96, **style) -> Axes:
 
 
 def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: int, ax: Axes) -> Axes:
-    """E_train and E_val at noise level number i against images seen, the overfit onset marked."""
+    """E_train and E_val at noise level number i against images seen, overfit onset and gap marked (the Figure 1)."""
     for name, errors, colour in (
         ("training images", [c.train_errors[i] for c in curves], TRAIN),
         ("validation images", [c.val_errors[i] for c in curves], VAL),
@@ -34,25 +34,70 @@ def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: i
         stderrs = [float(e.double().std() / len(e) ** 0.5) for e in errors]
         band(images, means, stderrs, ax, color=colour, marker="o", ms=4, label=name)
     best = int(np.argmin([float(c.val[i]) for c in curves]))
-    ax.axvline(images[best], color=NEUTRAL, ls=":", lw=1.2, label="smallest validation error")
-    images_seen(ax).set(ylabel="denoising error $E(\\sigma)$ per pixel")
+    if best < len(curves) - 1:
+        ax.axvline(images[best], color=NEUTRAL, ls=":", lw=1.2, label="overfit onset")
+    last = curves[-1]
+    ends = {"xy": (images[-1], float(last.train[i])), "xytext": (images[-1], float(last.val[i]))}
+    ax.annotate("", **ends, arrowprops={"arrowstyle": "<->", "color": NEUTRAL, "lw": 1.2, "shrinkA": 0, "shrinkB": 0})
+    middle = float(last.train[i] + last.val[i]) / 2
+    offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+    ax.annotate(f"G = {float(last.gap[i]):.2f}", (images[-1], middle), color=NEUTRAL, **offset)
+    images_seen(ax).set(ylabel="denoising error $E(\\sigma)$ per pixel", xlim=(None, images[-1] * 2))
     ax.legend()
     return ax
 
 
-def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, onset: bool = True) -> Axes:
-    """G(σ), one line a snapshot, coloured by images seen; the black line joins the overfit onsets of all σ."""
+def gap_over_sigma(
+    images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, onset: bool = True, bar: bool = True
+) -> Axes:
+    """G(σ), one line a snapshot, coloured by images seen; the black line joins the overfit onsets of all σ (Figure 2).
+
+    Args:
+        images: seen at each snapshot.
+        curves: of the snapshots.
+        ax: where to draw.
+        onset: draw the black line.
+        bar: draw the colour bar; of panels side by side the last one needs it.
+    """
     colours = plt.cm.ScalarMappable(LogNorm(images[0], images[-1]), "viridis_r")
     for seen, curve in zip(images, curves):
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     if onset:
-        at = overfit_onset(curves).at
+        at = overfit_onset(curves, draws=1).at
         gaps, begun = torch.stack([c.gap for c in curves])[at, torch.arange(len(at))], at < len(curves) - 1
-        ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
-        ax.legend(loc="upper left")
+        if begun.any():
+            ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
+            ax.legend(loc="upper left")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    bar = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep="", places=0))
-    bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    bar.set_ticks(images[:: max(1, len(images) // 4)])
+    if bar:
+        scale = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep="", places=0))
+        scale.ax.yaxis.set_minor_formatter(NullFormatter())
+        scale.set_ticks(images[:: max(1, len(images) // 4)])
+    return ax
+
+
+def onset_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes) -> Axes:
+    """Images seen at the overfit onset of each noise level, with its 95 % interval; hollow where it did not come."""
+    onset, seen = overfit_onset(curves), np.asarray(images)
+    sigmas, begun = np.asarray(curves[0].sigmas), np.asarray(onset.at) < len(images) - 1
+    at, low, high = (seen[np.asarray(k)] for k in onset)
+    reach = np.stack([at - low, high - at])[:, begun]
+    ax.errorbar(sigmas[begun], at[begun], reach, color=VAL, fmt="o", ms=4, lw=1.2, label="overfit onset")
+    ax.plot(sigmas[~begun], at[~begun], "^", mfc="none", color=VAL, ms=6, label="not before the end")
+    ax.set(xscale="log", yscale="log", xlabel="noise level $\\sigma$", ylabel="images seen")
+    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.legend()
+    return ax
+
+
+def gaps_beside(curves: Mapping[str, GapCurve], ax: Axes) -> Axes:
+    """G(σ) of several denoisers, a line each."""
+    styles = zip((NEUTRAL, "#CC79A7", "#56B4E9", "#E69F00"), ("-", "--", "-.", ":"))  # none of a kind of data's colours
+    for (name, curve), (colour, style) in zip(curves.items(), styles, strict=False):
+        band(curve.sigmas, curve.gap, curve.stderr, ax, color=colour, ls=style, label=name)
+    ax.axhline(0, color=NEUTRAL, lw=0.8)
+    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
+    ax.legend()
     return ax
