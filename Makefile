@@ -9,6 +9,7 @@ BIN = .venv/bin
 help:
 	@echo "make book                  re-execute what is stale with the preset quick and build the site"
 	@echo "make book PRESET=smoke     the same at another scale: smoke, quick, standard, paper"
+	@echo "make book PRESET=published standard from the stored results in results/, quick where there are none"
 	@echo "          SEED=1 DEVICE=cuda   other chapter parameters"
 	@echo "make test                  the whole test suite (ARGS='-k gap' for some of it)"
 	@echo "make pairs                 make chapters/*.ipynb from chapters/*.py"

@@ -4,10 +4,10 @@
     python benchmarks/training.py --train 16384     also train both on so many images and compare the validation error
 
 Ours is `Training.step` with a U-Net that is narrow where it is fine and wide where it is coarse, channels last, Adam in
-one kernel. Theirs is diffusers'
-`UNet2DModel` with the levels of its course's Fashion-MNIST model (32, 64, 64; two layers each, attention at 14 and 7
-pixels), and azula's `UNet` if azula is installed. Both get the same images, preconditioning, loss, optimizer settings,
-clipping and average of the weights, in the loop that one writes first.
+one kernel; in bfloat16 where the processor has it, and in float32. Theirs is diffusers' `UNet2DModel` with the levels
+of its course's Fashion-MNIST model (32, 64, 64; two layers each, attention at 14 and 7 pixels), and azula's `UNet` if
+azula is installed. Both get the same images, preconditioning, loss, optimizer settings, clipping and average of the
+weights, in the float32 loop that one writes first.
 
 All are timed in turn, block by block, so that other load on the machine meets all of them; with one thread
 (OMP_NUM_THREADS=1) the clock is the process's own time, which other load hardly changes.
@@ -28,7 +28,7 @@ from diffgen.data import Split
 from diffgen.ema import HalfLife
 from diffgen.loss import edm_loss
 from diffgen.rng import generator
-from diffgen.train import Training
+from diffgen.train import Training, accelerator_on, has_bf16
 
 
 class Diffusers(nn.Module):
@@ -145,7 +145,13 @@ def main() -> None:
         learning_rate=1e-3, warmup=2_000, ema=(HalfLife(images=2_000),),
     )  # fmt: skip
     split = config.data.load()
-    runs: dict[str, Training | Plain] = {"diffgen": Training(config, split)}
+    runs: dict[str, Training | Plain] = {}
+    for precision in ("bf16", "no"):
+        accelerator = accelerator_on("cpu", precision)
+        name = "diffgen" if precision == "bf16" else "diffgen float32"
+        runs[name] = Training(config.with_(precision=precision), split, accelerator)
+    if not has_bf16():
+        print("this processor has no bfloat16: diffgen computes in float32 twice\n")
     runs["diffusers UNet2DModel"] = Plain(theirs, config, split)
     try:
         runs["azula UNet"] = Plain(Azula(nearest(Azula, range(16, 100, 4), wanted)), config, split)

@@ -103,7 +103,7 @@ def find_chapter(name: str, root: Path | None = None) -> Path:
 
 
 def execution_key(notebook: str | Path, values: Mapping[str, Any]) -> str:
-    """A hash of all that decides a chapter's outputs: its source, the parameters, diffgen's files, installed versions.
+    """A hash of all that decides a chapter's outputs: source, parameters, diffgen's files, stored results, versions.
 
     Contents count, not times of change: a fresh clone or a touched file makes nothing stale.
     """
@@ -114,6 +114,8 @@ def execution_key(notebook: str | Path, values: Mapping[str, Any]) -> str:
     for path in sorted(package.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(f"{path.relative_to(package)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted((Path(notebook).resolve().parent.parent / values.get("results", "")).glob("*/stored.json")):
+        digest.update(f"{path.parent.name}\0".encode() + path.read_bytes())  # it lists the checksums of the rest
     digest.update(repr(versions()).encode())
     return digest.hexdigest()
 

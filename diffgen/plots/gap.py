@@ -64,8 +64,9 @@ def gap_over_sigma(
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     if onset:
-        at = overfit_onset(curves, draws=1).at
-        gaps, begun = torch.stack([c.gap for c in curves])[at, torch.arange(len(at))], at < len(curves) - 1
+        found = overfit_onset(curves)
+        gaps = torch.stack([c.gap for c in curves])[found.at, torch.arange(len(found.at))]
+        begun = found.high < len(curves) - 1  # elsewhere it may still come
         if begun.any():
             ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
             ax.legend(loc="upper left")
@@ -78,15 +79,18 @@ def gap_over_sigma(
 
 
 def onset_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes) -> Axes:
-    """Images seen at the overfit onset of each noise level, with its 95 % interval; hollow where it did not come."""
+    """Images seen at the overfit onset of each noise level, with its 95 % interval.
+
+    Hollow where the interval reaches the last snapshot: there the validation error may still have been falling.
+    """
     onset, seen = overfit_onset(curves), np.asarray(images)
-    sigmas, begun = np.asarray(curves[0].sigmas), np.asarray(onset.at) < len(images) - 1
+    sigmas, begun = np.asarray(curves[0].sigmas), np.asarray(onset.high) < len(images) - 1
     at, low, high = (seen[np.asarray(k)] for k in onset)
-    reach = np.stack([at - low, high - at])[:, begun]
-    ax.errorbar(sigmas[begun], at[begun], reach, color=VAL, fmt="o", ms=4, lw=1.2, label="overfit onset")
-    ax.plot(sigmas[~begun], at[~begun], "^", mfc="none", color=VAL, ms=6, label="not before the end")
+    for where, mark, label in ((begun, "o", "overfit onset"), (~begun, "^", "not decided by the end")):
+        style = {"fmt": mark, "ms": 5, "lw": 1.2, "color": VAL, "mfc": VAL if mark == "o" else "none"}
+        ax.errorbar(sigmas[where], at[where], np.stack([at - low, high - at])[:, where], label=label, **style)
     ax.set(xscale="log", yscale="log", xlabel="noise level $\\sigma$", ylabel="images seen")
-    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.set_yticks(images, [EngFormatter(sep="", places=0)(n) for n in images])
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.legend()
     return ax
