@@ -31,6 +31,7 @@ EMPTY = """<!doctype html><html lang=en><title>widget</title>
 def empty_page(chromium, **view):
     """An empty page that fails the test if a script on it raises or asks for anything from the network."""
     context = chromium.new_context(**{"viewport": {"width": 1000, "height": 900}, "has_touch": True, **view})
+    context.set_default_timeout(120_000)  # a machine that trains on the side is slow, not wrong
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: request.url.startswith(("blob:", "about:")) or wrong.append(request.url))

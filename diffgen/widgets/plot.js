@@ -81,7 +81,7 @@ function linePlot(spec, others, marks, choose) {
   const legend = h("ul", { class: "dg-legend", "aria-hidden": "true" }, ...(named ? labels.map((label, k) =>
     h("li", {}, h("span", { class: "dg-swatch", style: `background:${colours[k]}` }), `${label} `, values[k])) : []),
     ...(others.length ? [h("li", { class: "dg-faint" }, `faint: other values of ${others.join(" and ")}`)] : []));
-  const caption = h("figcaption", {}, `${spec.yLabel} `, ...(named ? [] : values));
+  const caption = h("div", { class: "dg-caption" }, `${spec.yLabel} `, ...(named ? [] : values));
 
   let width = 0, height = 0;
   const fx = logX ? Math.log : Number, fy = logY ? Math.log : Number;
@@ -168,7 +168,7 @@ function linePlot(spec, others, marks, choose) {
     choose(away.indexOf(Math.min(...away)));
   };
   if (marks !== null) for (const type of ["pointerdown", "pointermove"]) el.addEventListener(type, pick);
-  return { el: h("figure", { class: "dg-plot" }, caption, el, legend), svg: el, label: spec.yLabel, draw };
+  return { el: h("div", { class: "dg-plot" }, caption, el, legend), svg: el, label: spec.yLabel, draw };
 }
 
 /** Where places lie among the tensors of `dims`, row-major; a dimension of 1 is shared. */

@@ -2,7 +2,7 @@
 
 const GAP = 2, LABEL = 96, LARGEST = 112, PHONE = 84; // CSS pixels: between images, of labels, of an image's side at most
 const BESIDE = 620, NARROW = 460; // widths from which plots stand beside images, and below which labels stand above them
-const PLOT = 300; // the least width of plots beside images
+const PLOT = 280; // the least width of plots beside images
 
 /** A row of images on a canvas, of which each pixel is `k` by `k` pixels of the screen. */
 function imageRow(spec) {
@@ -85,9 +85,12 @@ function render({ model, el }) {
 
   let scale = 0, dense = 1, plotWidth = 0, plotHeight = 0, loaded = false;
   function measure() { // the largest whole number of screen pixels a pixel of the images that there is room for
-    const style = getComputedStyle(root), inner = root.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    const style = getComputedStyle(root);
+    let inner = root.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     if (inner <= 0) return false; // not shown yet
     const narrow = inner < NARROW;
+    // Room for a scrollbar even where there is none: else larger images could bring it, it smaller images, and so on.
+    if (!narrow) inner -= Math.max(0, 17 - (window.innerWidth - document.documentElement.clientWidth));
     dense = window.devicePixelRatio || 1;
     const frame = 12 + (narrow ? 0 : LABEL + 8), most = dense * (narrow ? PHONE : LARGEST); // bar, label and what is between
     const fits = (k, room) => rows.every((row) => row.side(k, dense) <= (room - frame) * dense && row.spec.width * k <= most);
