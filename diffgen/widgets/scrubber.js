@@ -2,7 +2,7 @@
 
 const GAP = 2, LABEL = 96, LARGEST = 112, PHONE = 84; // CSS pixels: between images, of labels, of an image's side at most
 const BESIDE = 620, NARROW = 460; // widths from which plots stand beside images, and below which labels stand above them
-const PLOT = 280; // the least width of plots beside images
+const PLOT = 250; // the least width of plots beside images
 
 /** A row of images on a canvas, of which each pixel is `k` by `k` pixels of the screen. */
 function imageRow(spec) {
