@@ -45,7 +45,7 @@ import torch
 from myst_nb import glue
 
 import diffgen as dg
-from diffgen import book, evaluate, plots
+from diffgen import along, book, evaluate, plots
 from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.neighbours import nearest, sample_gap
 from diffgen.plots.images import image_rows
@@ -180,11 +180,9 @@ glue("followed_last", f"{float(followed[-1]):.3f} ± {followed[-1].stderr:.3f}",
 # chapter 2 in another guise. If trajectories passed through the same region, their curve would lie there as well.
 
 # %%
-mean = split.train.x.mean(0)
-levels, similarity = evaluate.prediction_similarities(
-    snapshots[-1], split, n=min(settings.samples, len(split.train)), steps=settings.steps, seed=seed,
-    features=lambda x: (x - mean).flatten(1), device=device,
-)  # fmt: skip
+levels, similarity = along.prediction_similarities(
+    snapshots[-1], split, n=settings.trajectories, steps=settings.steps, seed=seed, device=device
+)
 fig, ax = plt.subplots(figsize=(7, 3.8))
 similarity_over_sigma(levels, similarity, ax);
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from diffgen.data import DataConfig
+from diffgen.data.fashion_mnist import POOL_SIZES
 from diffgen.ema import HalfLife
 from diffgen.nets import DiTConfig, UNetConfig
 from diffgen.train import TrainConfig
@@ -27,6 +28,9 @@ class Preset:
         transformer_precision: that of its training. On CPUs bfloat16 slows small transformers (benchmarks/training.py).
         reference_images: images seen by the reference denoiser of adjusted gaps, a network like the main one trained on
             the rest of the pool; 0 takes the best linear denoiser instead.
+        sizes: training-set sizes of chapter 3 beside that of the main model.
+        sizes_images: images seen by its models of other sizes, one of the stops of the main model.
+        trajectories: samples a snapshot, and images a split, in chapter 3.
         scaling_n_train: training-set sizes of chapter 4.
         scaling_channels: widths of chapter 4.
         scaling_images: images seen by each of its models.
@@ -43,6 +47,9 @@ class Preset:
     transformer: DiTConfig
     transformer_precision: Literal["no", "bf16"] = "no"
     reference_images: int = 0
+    sizes: tuple[int, ...]
+    sizes_images: int
+    trajectories: int
     scaling_n_train: tuple[int, ...]
     scaling_channels: tuple[int, ...]
     scaling_images: int
@@ -72,6 +79,37 @@ class Preset:
         return self.train.with_(data=self.train.data.reference, images=self.reference_images, snapshots=1)
 
     @property
+    def by_size(self) -> dict[int, TrainConfig]:
+        """The runs of chapter 3 by training-set size: the main one, and others that stop where it stops, but earlier.
+
+        A run that chapter 4 trains anyway, at least as long, is taken as it is.
+        """
+        shared = list(self.scaling.values())
+        found = {self.train.data.n_train: self.train}
+        for n in self.sizes:
+            whole = self.train.with_(data=replace(self.train.data, n_train=n))
+            found[n] = whole if whole in shared else self._until(whole)
+        return dict(sorted(found.items()))
+
+    @property
+    def twins(self) -> dict[int, TrainConfig]:
+        """The runs of `by_size` on as many other images, none in common, where the pool has as many; one stop each.
+
+        Each is to be compared with its sibling at `sizes_images`.
+        """
+        pool, n_val = POOL_SIZES[self.train.data.name], self.train.data.n_val
+        return {
+            n: config.with_(data=replace(config.data, skip=n), images=self.sizes_images, snapshots=1)
+            for n, config in self.by_size.items()
+            if 2 * n + n_val <= pool
+        }
+
+    def _until(self, config: TrainConfig) -> TrainConfig:
+        """The config with the stops of the main model up to `sizes_images`."""
+        stops = self.train.snapshot_images
+        return config.with_(images=self.sizes_images, snapshots=stops.index(self.sizes_images) + 1)
+
+    @property
     def scaling(self) -> dict[tuple[int, int], TrainConfig]:
         """The runs of chapter 4 by (training-set size, width): all else equal to the main one."""
         return {
@@ -94,6 +132,7 @@ def smoke(seed: int = 0) -> Preset:
             images=1_024, batch=64, snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),), seed=seed,
         ),
         small=UNetConfig(channels=4), transformer=DiTConfig(patch=2, width=16, depth=2), reference_images=512,
+        sizes=(16, 96), sizes_images=512, trajectories=24,
         scaling_n_train=(32, 64), scaling_channels=(8, 12), scaling_images=512,
         sigmas=6, evaluate=48, samples=24, steps=4, toy_draws=20, weights=(0, 1),
     )  # fmt: skip
@@ -108,6 +147,7 @@ def quick(seed: int = 0) -> Preset:
             images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, precision="bf16", seed=seed,
         ),
         small=UNetConfig(channels=8), transformer=DiTConfig(patch=2, width=64, depth=3),
+        sizes=(16, 1_024), sizes_images=12_992, trajectories=256,
         scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=32_768,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
     )  # fmt: skip
@@ -124,6 +164,7 @@ def standard(seed: int = 0) -> Preset:
         ),
         small=UNetConfig(channels=8, multipliers=(1, 2, 4)), transformer=DiTConfig(patch=4, width=96, depth=5),
         reference_images=200_000,
+        sizes=(64, 4_096), sizes_images=154_432, trajectories=512,
         scaling_n_train=(256, 1_024, 4_096), scaling_channels=(8, 16, 24), scaling_images=200_000,
         sigmas=18, evaluate=1_024, samples=1_024, steps=18, toy_draws=1_000,
     )  # fmt: skip
@@ -143,6 +184,7 @@ def paper(seed: int = 0) -> Preset:
         ),
         small=UNetConfig(channels=64, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
         transformer=DiTConfig(patch=2, width=384, depth=12, heads=6, dropout=0.13), transformer_precision="bf16",
+        sizes=(1_024, 8_192), sizes_images=92_830_720, trajectories=10_000,
         scaling_n_train=(1_024, 8_192, 50_000), scaling_channels=(32, 64, 128), scaling_images=100_000_000,
         sigmas=64, sigma_min=0.002, sigma_max=80, evaluate=8_192, samples=10_000, steps=32, toy_draws=1_000,
         weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),

@@ -15,7 +15,11 @@ from diffgen.data import Points
 from diffgen.log import provenance
 from diffgen.runs import DECIDING, Snapshot, fingerprint
 
-EVALUATING = (*DECIDING, "evaluate.py", "guidance.py", "sample.py", "metrics/gap.py", "metrics/features.py")
+METRICS = ("copying", "features", "frechet", "gap", "neighbours", "overlap")
+EVALUATING = (
+    *DECIDING, "along.py", "evaluate.py", "guidance.py", "optimal.py", "sample.py",
+    *(f"metrics/{name}.py" for name in METRICS),
+)  # fmt: skip
 """The sources that decide what is computed from a snapshot."""
 
 

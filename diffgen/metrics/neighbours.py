@@ -177,6 +177,50 @@ def nearest_similarity(queries: Tensor, references: Tensor) -> Tensor:
     return best
 
 
+class GapTerms(NamedTuple):
+    """Squared distances of queries to the nearest training and to the nearest validation point, (Q,) each.
+
+    The neighbour gap is a ratio of their means; see `neighbour_gap`.
+    """
+
+    to_train: Tensor
+    to_val: Tensor
+
+    @property
+    def ratio(self) -> Tensor:
+        """Σ d²(q, val) / Σ d²(q, train), ()."""
+        return self.to_val.mean() / self.to_train.mean()
+
+    @property
+    def influence(self) -> Tensor:
+        """What each query contributes to the gap's error, (Q,): it is the mean of these, to first order."""
+        return (self.to_val - self.ratio * self.to_train) / self.to_train.mean()
+
+    @property
+    def gap(self) -> Estimate:
+        """The gap, with the standard error that comes from the queries (delta method for a ratio of means)."""
+        return Estimate(self.ratio - 1, Estimate.mean(self.influence).stderr, len(self.to_train))
+
+    def minus(self, other: GapTerms) -> Estimate:
+        """The difference of two gaps whose queries belong together row by row, such as samples from the same noise.
+
+        What a row contributes to both cancels, and so does what the split does by chance.
+
+        Raises:
+            ValueError: not equally many queries.
+        """
+        if len(self.to_train) != len(other.to_train):
+            raise ValueError(f"{len(self.to_train)} queries and {len(other.to_train)}: pairs need equally many")
+        stderr = Estimate.mean(self.influence - other.influence).stderr
+        return Estimate(self.ratio - other.ratio, stderr, len(self.to_train))
+
+
+def gap_terms(queries: Tensor, train: Tensor, val: Tensor) -> GapTerms:
+    """The terms of `neighbour_gap`, to compare the gaps of paired queries. Both sets are cut to the smaller one."""
+    n = min(len(train), len(val))
+    return GapTerms(*(nearest(queries, points[:n], k=1).distance[:, 0].square() for points in (train, val)))
+
+
 def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
     """How much nearer queries lie to the training set than to the validation set: Σ d²(q, val) / Σ d²(q, train) − 1.
 
@@ -195,11 +239,7 @@ def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
     Returns:
         The gap, with the standard error that comes from the queries (delta method for a ratio of means).
     """
-    n = min(len(train), len(val))
-    to_train, to_val = (nearest(queries, points[:n], k=1).distance[:, 0].square() for points in (train, val))
-    ratio = to_val.mean() / to_train.mean()
-    stderr = Estimate.mean((to_val - ratio * to_train) / to_train.mean()).stderr
-    return Estimate(ratio - 1, stderr, len(queries))
+    return gap_terms(queries, train, val).gap
 
 
 def sample_gap(samples: Tensor, train: Tensor, val: Tensor, fresh: Tensor) -> Estimate:

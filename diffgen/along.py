@@ -1,0 +1,375 @@
+"""What a snapshot does along sampling trajectories, beside noisy training and validation images; kept with its run.
+
+Everything here that takes time is kept as numbers a state (`diffgen.results.kept`), not as images, so that a stored run
+without weights can draw the figures of chapter 3, and any mean or interval can be computed from it later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffgen.data import Points, Split
+from diffgen.evaluate import initial_noise
+from diffgen.guidance import Batched, Swapped
+from diffgen.metrics.bootstrap import tails
+from diffgen.metrics.copying import returns
+from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.features import features, principal_components
+from diffgen.metrics.frechet import FrechetGap, frechet_gap
+from diffgen.metrics.neighbours import GapTerms, nearest, nearest_similarity
+from diffgen.metrics.overlap import in_shells, noisy, shell_ratios
+from diffgen.optimal import OptimalDenoiser
+from diffgen.results import digest, kept
+from diffgen.rng import generator
+from diffgen.runs import Snapshot
+from diffgen.sample import Step, churned, heun, sample, trajectory
+from diffgen.schedule import edm_sigmas
+
+PARTS = ("train", "val", "trajectory")
+COMPONENTS = 32
+"""Principal components in which the Fréchet gap of pixels is measured: no more than few images can fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """States at the noise levels of the sampler, and what the snapshot predicts there: (S, n) of each measure.
+
+    Of the states x: `shell`, see `shell_ratios`; `inside`, 1 where `in_shells`; `concentration`, max_i w_i(x) of the
+    optimal denoiser; `distance`, ‖D(x) − y*(x)‖² / d. Of the predictions D(x): `similarity` to the most similar
+    training image, and `similarity_val` to the most similar validation image, cosine, the mean image subtracted;
+    `first` and `second`, the distances to the two nearest training images; `near_train` and `near_val`, the distances
+    to the nearest of equally many training and validation images.
+
+    At the last noise level of the sampler the prediction is the sample: its last step goes there.
+
+    Attributes:
+        sigmas: noise levels, (S,), descending.
+        values: by measure.
+    """
+
+    sigmas: Tensor
+    values: Mapping[str, Tensor]
+
+    def __getitem__(self, measure: str) -> Tensor:
+        """The numbers of a measure, (S, n), float64."""
+        return self.values[measure].double()
+
+    def means(self, measure: str) -> list[Estimate]:
+        """The mean over states at each noise level, shares where the measure is yes or no."""
+        of = Estimate.share if measure == "inside" else Estimate.mean
+        return [of(row > 0 if measure == "inside" else row) for row in self[measure]]
+
+    @property
+    def gap(self) -> list[GapTerms]:
+        """The neighbour gap of the predictions at each noise level, not corrected for the luck of the split."""
+        return [GapTerms(t.square(), v.square()) for t, v in zip(self["near_train"], self["near_val"])]
+
+
+def passages(
+    snapshot: Snapshot, split: Split, *, n: int, steps: int = 32, seed: int = 0, device: str | torch.device = "cpu"
+) -> dict[str, Passage]:
+    """The passages of noisy training images, noisy validation images and sampling trajectories, by these `PARTS`.
+
+    If trajectories ran through the noisy training data, all measures of theirs would be those of noisy training images.
+    Noisy images are those of `gap_curves`, trajectories those of `samples`, row by row.
+
+    Args:
+        snapshot: D.
+        split: its data.
+        n: trajectories, and images of each split or as many as there are.
+        steps: of the sampler (Heun).
+        seed: of the noise.
+        device: where to compute.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419; see also `diffgen.metrics.overlap.overlap`.
+    """
+    return {part: passage(snapshot, split, part, n=n, steps=steps, seed=seed, device=device) for part in PARTS}
+
+
+def passage(
+    snapshot: Snapshot,
+    split: Split,
+    part: str = "trajectory",
+    *,
+    n: int,
+    steps: int = 32,
+    churn: float = 0.0,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Passage:
+    """One of the `passages`; that of trajectories may be stochastic, see `churned`.
+
+    Raises:
+        ValueError: an unknown part, or churn in one that is not of trajectories.
+    """
+    if part not in PARTS or (churn and part != "trajectory"):
+        raise ValueError(f"part is {part!r} with churn {churn:g}: it is one of {PARTS}, and trajectories alone churn")
+    sigmas = edm_sigmas(steps)
+
+    def compute() -> dict[str, Tensor]:
+        denoiser = Batched(snapshot.denoiser(device=device))
+        if part == "trajectory":
+            step = churned(churn=churn, steps=steps, seed=seed) if churn else heun
+            pairs = _states(denoiser, sigmas, n, snapshot.shape, step, seed, device)
+        else:
+            points = getattr(split, part)[:n]
+            pairs = _noisy_states(denoiser, sigmas, points.x, seed, device)
+        rows = [_measured(x, d, float(sigma), split) for sigma, (x, d) in zip(sigmas[:-1], pairs)]
+        return {name: torch.stack([row[name] for row in rows]).float() for name in rows[0]}
+
+    settings = {"part": part, "n": n, "steps": steps, "churn": churn, "seed": seed, **_digests(split)}
+    return Passage(sigmas[:-1], kept(snapshot, "along", settings, compute))
+
+
+def _states(
+    denoiser: Batched, sigmas: Tensor, n: int, shape: tuple[int, ...], step: Step, seed: int, device: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
+    start = (sigmas[0] * initial_noise(n, shape, seed)).to(device)
+    for state in trajectory(denoiser, start, sigmas, step=step):
+        if state.sigma > 0:
+            yield state.x.cpu(), state.denoised.cpu()
+
+
+@torch.no_grad()
+def _noisy_states(
+    denoiser: Batched, sigmas: Tensor, y: Tensor, seed: int, device: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for sigma in sigmas[:-1]:
+        x = noisy(y, float(sigma), seed)
+        yield x, denoiser(x.to(device), sigma.to(device)).cpu()
+
+
+def _measured(x: Tensor, denoised: Tensor, sigma: float, split: Split) -> dict[str, Tensor]:
+    train, val = split.train.x, split.val.x
+    optimal, weight = OptimalDenoiser(train).posterior(x, torch.tensor(sigma, dtype=torch.float64))
+    mean = torch.cat([train, val]).mean(0)
+    query, equal = (denoised - mean).flatten(1), min(len(train), len(val))
+    two = nearest(denoised, train, k=min(2, len(train))).distance
+    return {
+        "shell": shell_ratios(x, sigma, train),
+        "inside": in_shells(x, sigma, train),
+        "concentration": weight,
+        "distance": (denoised.double() - optimal.double()).flatten(1).square().mean(1),
+        "similarity": nearest_similarity(query, (train - mean).flatten(1)),
+        "similarity_val": nearest_similarity(query, (val - mean).flatten(1)),
+        "first": two[:, 0],
+        "second": two[:, -1],
+        "near_train": two[:, 0] if equal == len(train) else nearest(denoised, train[:equal], k=1).distance[:, 0],
+        "near_val": nearest(denoised, val[:equal], k=1).distance[:, 0],
+    }
+
+
+def prediction_similarities(
+    snapshot: Snapshot,
+    split: Split,
+    *,
+    n: int,
+    steps: int = 32,
+    reference: str = "train",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """How near one-step predictions come to the training set, or to the validation set, at each level of the sampler.
+
+    Args:
+        snapshot, split, n, steps, seed, device: as for `passages`, of which this is a part.
+        reference: "train" or "val", the images that predictions are compared with.
+
+    Returns:
+        The sampler's noise levels, (steps,), and by `PARTS` the cosine similarities, (steps, n).
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419.
+    """
+    found = passages(snapshot, split, n=n, steps=steps, seed=seed, device=device)
+    measure = {"train": "similarity", "val": "similarity_val"}[reference]
+    return found["train"].sigmas, {part: passage[measure] for part, passage in found.items()}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trajectories lie between noisy validation (0) and noisy training images (1); NaN where these are not apart.
+
+    value: (S,); low, high: the 95 % interval.
+    """
+
+    value: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def place(
+    found: Mapping[str, Passage],
+    measure: str = "similarity",
+    *,
+    levels: Tensor | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Place:
+    """p(σ) = (s_trajectory − s_val) / (s_train − s_val), s the mean of a measure over states.
+
+    The interval is the percentile interval of a bootstrap that draws states of each part anew, the same for all σ.
+    Where it leaves open whether s_train and s_val differ at all, p has no meaning and is NaN.
+
+    Args:
+        found: `passages`.
+        measure: of a `Passage`; the logarithm is taken of distances and concentrations, which span decades.
+        levels: which noise levels, (S,) boolean, to sum numerator and denominator over, for one p, (1,), of a window;
+            None gives each level its own.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+    """
+    means, drawn, random = {}, {}, generator(seed)
+    for part in PARTS:
+        values = found[part][measure]
+        values = values.clamp(min=1e-12).log() if measure in ("distance", "concentration") else values
+        picks = torch.randint(values.shape[1], (draws, values.shape[1]), generator=random)
+        counts = torch.zeros(draws, values.shape[1], dtype=torch.float64)
+        counts.scatter_add_(1, picks, torch.ones_like(picks, dtype=torch.float64))
+        means[part], drawn[part] = values.mean(1), counts @ values.T / values.shape[1]
+        if levels is not None:
+            means[part] = means[part][levels].sum(0, keepdim=True)
+            drawn[part] = drawn[part][:, levels].sum(1, keepdim=True)
+    apart = drawn["train"] - drawn["val"]
+    sure = torch.stack(tails(apart)).sign().sum(0).abs() == 2
+    value = (means["trajectory"] - means["val"]) / (means["train"] - means["val"])
+    low, high = tails(((drawn["trajectory"] - drawn["val"]) / apart).nan_to_num())
+    low, high = torch.minimum(low, value), torch.maximum(high, value)
+    return Place(*(torch.where(sure, x, torch.nan) for x in (value, low, high)))
+
+
+def paths(
+    snapshot: Snapshot, *, n: int, steps: int = 32, seed: int = 0, device: str | torch.device = "cpu"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A few whole trajectories, to look at: the sampler's levels, (S,), the states and the predictions, (S, n, *).
+
+    The rows are the first of `samples` and of `passages`.
+    """
+    sigmas = edm_sigmas(steps)
+
+    def compute() -> dict[str, Tensor]:
+        found = _states(Batched(snapshot.denoiser(device=device)), sigmas, n, snapshot.shape, heun, seed, device)
+        return dict(zip(("x", "denoised"), map(torch.stack, zip(*found))))
+
+    found = kept(snapshot, "paths", {"n": n, "steps": steps, "seed": seed}, compute)
+    return sigmas[:-1], found["x"], found["denoised"]
+
+
+def swapped_samples(
+    late: Snapshot,
+    early: Snapshot,
+    window: tuple[float, float] | None,
+    *,
+    n: int,
+    steps: int = 32,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Tensor:
+    """Samples of the late snapshot with the early one in its place at low ≤ σ ≤ high, see `Swapped`: (n, *).
+
+    The swap test: where the late one has memorized and trajectories ran through what it has memorized, samples would
+    lie less near the training set without it.
+
+    Args:
+        late: D elsewhere.
+        early: D inside the window.
+        window: (low, high), both ends included; None is empty, and gives the samples of the late one.
+        n, steps, seed, device: of the sampler.
+    """
+
+    def compute() -> dict[str, Tensor]:
+        sigmas, denoiser = edm_sigmas(steps), late.denoiser(device=device)
+        if window is not None:
+            denoiser = Swapped(denoiser, early.denoiser(device=device), *window)
+        start = (sigmas[0] * initial_noise(n, late.shape, seed)).to(device)
+        return {"samples": sample(Batched(denoiser), start, sigmas).cpu()}
+
+    other = {"run": early.run.key, "images": early.images, "window": window and [float(end) for end in window]}
+    return kept(late, "swapped", {"n": n, "steps": steps, "seed": seed, **other}, compute)["samples"]
+
+
+def windows(sigmas: Tensor, count: int) -> list[tuple[float, float]]:
+    """The sampler's noise levels above 0 in `count` groups of neighbours: (low, high) of each, the noisiest first."""
+    groups = torch.as_tensor(sigmas)[:-1].tensor_split(min(count, len(sigmas) - 1))
+    return [(float(group[-1]), float(group[0])) for group in groups]
+
+
+def returned(
+    snapshot: Snapshot,
+    split: Split,
+    starts: Sequence[int],
+    *,
+    n: int,
+    steps: int = 32,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> dict[str, list[Estimate]]:
+    """How often trajectories that start on noisy images at a noise level return to that image: see `return_rate`.
+
+    Args:
+        snapshot: D.
+        split: its data. n images of each part, or as many as there are, are searched among equally many of their part.
+        starts: places on the sampler's grid at which to start.
+        n, steps, seed, device: of the starts, the sampler and the noise.
+
+    Returns:
+        {"train", "val"}: a rate for each of `starts`; that of validation images is what a field without memory of them
+        does, the null.
+    """
+    sigmas, equal = edm_sigmas(steps), min(len(split.train), len(split.val))
+
+    def compute() -> dict[str, Tensor]:
+        denoiser = snapshot.denoiser(device=device)
+        return {
+            part: torch.stack(
+                [returns(denoiser, points.x[:equal], sigmas[i:], n=min(n, equal), seed=seed) for i in starts]
+            )
+            for part, points in (("train", split.train), ("val", split.val))
+        }
+
+    settings = {"n": n, "steps": steps, "starts": list(starts), "seed": seed, **_digests(split)}
+    found = kept(snapshot, "returned", settings, compute)
+    return {part: [Estimate.share(row) for row in found[part].bool()] for part in ("train", "val")}
+
+
+def frechet(
+    snapshot: Snapshot, drawn: Tensor, split: Split, space: str = "classifier", *, resamples: int = 30, seed: int = 0
+) -> FrechetGap:
+    """The Fréchet gap of samples of a snapshot, see `frechet_gap`.
+
+    Args:
+        snapshot: that drew them.
+        drawn: the samples.
+        split: its data.
+        space: "classifier", the features that come with the package, or "pixels", `COMPONENTS` principal components,
+            fitted to training and validation images alike.
+        resamples: bootstrap samples.
+        seed: of subsets and bootstrap.
+
+    Raises:
+        ValueError: an unknown space, and what `frechet_gap` raises.
+    """
+    if space not in ("classifier", "pixels"):
+        raise ValueError(f"space is {space!r}: it is 'classifier' or 'pixels'")
+
+    def compute() -> dict[str, Tensor]:
+        equal = min(len(split.train), len(split.val))
+        both = torch.cat([split.train.x[:equal], split.val.x[:equal]])
+        phi = features if space == "classifier" else principal_components(both, min(COMPONENTS, len(both) - 1))
+        found = frechet_gap(*map(phi, (drawn, split.train.x, split.val.x)), resamples=resamples, seed=seed)
+        return {
+            name: torch.tensor([value, value.stderr, value.n], dtype=torch.float64)
+            for name, value in found._asdict().items()
+        }
+
+    settings = {"space": space, "samples": digest(Points(drawn)), "resamples": resamples, "seed": seed}
+    found = kept(snapshot, "frechet", settings | _digests(split), compute)
+    return FrechetGap(**{name: Estimate(*found[name].tolist()) for name in FrechetGap._fields})
+
+
+def _digests(split: Split) -> dict[str, str]:
+    return {"train": digest(Points(split.train.x)), "val": digest(Points(split.val.x))}
