@@ -6,8 +6,7 @@ without weights can draw the figures of chapter 3, and any mean or interval can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,58 +15,21 @@ from torch import Tensor
 from diffgen.data import Points, Split
 from diffgen.evaluate import initial_noise
 from diffgen.guidance import Batched, Swapped
-from diffgen.metrics.bootstrap import tails
 from diffgen.metrics.copying import returns
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.features import features, principal_components
 from diffgen.metrics.frechet import FrechetGap, frechet_gap
-from diffgen.metrics.neighbours import GapTerms, nearest, nearest_similarity
+from diffgen.metrics.neighbours import nearest, nearest_similarity
 from diffgen.metrics.overlap import in_shells, noisy, shell_ratios
+from diffgen.metrics.passage import PARTS, Passage
 from diffgen.optimal import OptimalDenoiser
 from diffgen.results import digest, kept
-from diffgen.rng import generator
 from diffgen.runs import Snapshot
 from diffgen.sample import Step, churned, heun, sample, trajectory
 from diffgen.schedule import edm_sigmas
 
-PARTS = ("train", "val", "trajectory")
 COMPONENTS = 32
 """Principal components in which the Fréchet gap of pixels is measured: no more than few images can fit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Passage:
-    """States at the noise levels of the sampler, and what the snapshot predicts there: (S, n) of each measure.
-
-    Of the states x: `shell`, see `shell_ratios`; `inside`, 1 where `in_shells`; `concentration`, max_i w_i(x) of the
-    optimal denoiser; `distance`, ‖D(x) − y*(x)‖² / d. Of the predictions D(x): `similarity` to the most similar
-    training image, and `similarity_val` to the most similar validation image, cosine, the mean image subtracted;
-    `first` and `second`, the distances to the two nearest training images; `near_train` and `near_val`, the distances
-    to the nearest of equally many training and validation images.
-
-    At the last noise level of the sampler the prediction is the sample: its last step goes there.
-
-    Attributes:
-        sigmas: noise levels, (S,), descending.
-        values: by measure.
-    """
-
-    sigmas: Tensor
-    values: Mapping[str, Tensor]
-
-    def __getitem__(self, measure: str) -> Tensor:
-        """The numbers of a measure, (S, n), float64."""
-        return self.values[measure].double()
-
-    def means(self, measure: str) -> list[Estimate]:
-        """The mean over states at each noise level, shares where the measure is yes or no."""
-        of = Estimate.share if measure == "inside" else Estimate.mean
-        return [of(row > 0 if measure == "inside" else row) for row in self[measure]]
-
-    @property
-    def gap(self) -> list[GapTerms]:
-        """The neighbour gap of the predictions at each noise level, not corrected for the luck of the split."""
-        return [GapTerms(t.square(), v.square()) for t, v in zip(self["near_train"], self["near_val"])]
 
 
 def passages(
@@ -147,16 +109,17 @@ def _noisy_states(
 def _measured(x: Tensor, denoised: Tensor, sigma: float, split: Split) -> dict[str, Tensor]:
     train, val = split.train.x, split.val.x
     optimal, weight = OptimalDenoiser(train).posterior(x, torch.tensor(sigma, dtype=torch.float64))
-    mean = torch.cat([train, val]).mean(0)
-    query, equal = (denoised - mean).flatten(1), min(len(train), len(val))
+    equal = min(len(train), len(val))
+    mean = torch.cat([train[:equal], val[:equal]]).mean(0)  # which favours neither
+    query = (denoised - mean).flatten(1)
     two = nearest(denoised, train, k=min(2, len(train))).distance
     return {
         "shell": shell_ratios(x, sigma, train),
         "inside": in_shells(x, sigma, train),
         "concentration": weight,
         "distance": (denoised.double() - optimal.double()).flatten(1).square().mean(1),
-        "similarity": nearest_similarity(query, (train - mean).flatten(1)),
-        "similarity_val": nearest_similarity(query, (val - mean).flatten(1)),
+        "similarity": nearest_similarity(query, (train[:equal] - mean).flatten(1)),
+        "similarity_val": nearest_similarity(query, (val[:equal] - mean).flatten(1)),
         "first": two[:, 0],
         "second": two[:, -1],
         "near_train": two[:, 0] if equal == len(train) else nearest(denoised, train[:equal], k=1).distance[:, 0],
@@ -188,58 +151,6 @@ def prediction_similarities(
     found = passages(snapshot, split, n=n, steps=steps, seed=seed, device=device)
     measure = {"train": "similarity", "val": "similarity_val"}[reference]
     return found["train"].sigmas, {part: passage[measure] for part, passage in found.items()}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where trajectories lie between noisy validation (0) and noisy training images (1); NaN where these are not apart.
-
-    value: (S,); low, high: the 95 % interval.
-    """
-
-    value: Tensor
-    low: Tensor
-    high: Tensor
-
-
-def place(
-    found: Mapping[str, Passage],
-    measure: str = "similarity",
-    *,
-    levels: Tensor | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-) -> Place:
-    """p(σ) = (s_trajectory − s_val) / (s_train − s_val), s the mean of a measure over states.
-
-    The interval is the percentile interval of a bootstrap that draws states of each part anew, the same for all σ.
-    Where it leaves open whether s_train and s_val differ at all, p has no meaning and is NaN.
-
-    Args:
-        found: `passages`.
-        measure: of a `Passage`; the logarithm is taken of distances and concentrations, which span decades.
-        levels: which noise levels, (S,) boolean, to sum numerator and denominator over, for one p, (1,), of a window;
-            None gives each level its own.
-        draws: bootstrap samples.
-        seed: of the bootstrap.
-    """
-    means, drawn, random = {}, {}, generator(seed)
-    for part in PARTS:
-        values = found[part][measure]
-        values = values.clamp(min=1e-12).log() if measure in ("distance", "concentration") else values
-        picks = torch.randint(values.shape[1], (draws, values.shape[1]), generator=random)
-        counts = torch.zeros(draws, values.shape[1], dtype=torch.float64)
-        counts.scatter_add_(1, picks, torch.ones_like(picks, dtype=torch.float64))
-        means[part], drawn[part] = values.mean(1), counts @ values.T / values.shape[1]
-        if levels is not None:
-            means[part] = means[part][levels].sum(0, keepdim=True)
-            drawn[part] = drawn[part][:, levels].sum(1, keepdim=True)
-    apart = drawn["train"] - drawn["val"]
-    sure = torch.stack(tails(apart)).sign().sum(0).abs() == 2
-    value = (means["trajectory"] - means["val"]) / (means["train"] - means["val"])
-    low, high = tails(((drawn["trajectory"] - drawn["val"]) / apart).nan_to_num())
-    low, high = torch.minimum(low, value), torch.maximum(high, value)
-    return Place(*(torch.where(sure, x, torch.nan) for x in (value, low, high)))
 
 
 def paths(
@@ -337,7 +248,7 @@ def returned(
 
 
 def frechet(
-    snapshot: Snapshot, drawn: Tensor, split: Split, space: str = "classifier", *, resamples: int = 30, seed: int = 0
+    snapshot: Snapshot, drawn: Tensor, split: Split, space: str = "classifier", *, resamples: int = 20, seed: int = 0
 ) -> FrechetGap:
     """The Fréchet gap of samples of a snapshot, see `frechet_gap`.
 

@@ -82,6 +82,14 @@ class Claim:
         return HOLDS if low > threshold else FAILS if high < threshold else INCONCLUSIVE
 
 
+def verbally(low: float, high: float, threshold: float, above: str, below: str, unsure: str) -> str:
+    """Words for where an interval lies, so that prose follows the numbers: above a threshold, below it, or neither.
+
+    An interval whose ends are not numbers is unsure.
+    """
+    return above if low > threshold else below if high < threshold else unsure
+
+
 class Ledger:
     """Claims as a table: HTML in a notebook and on the site, a line each where there is only text."""
 

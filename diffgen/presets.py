@@ -132,7 +132,7 @@ def smoke(seed: int = 0) -> Preset:
             images=1_024, batch=64, snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),), seed=seed,
         ),
         small=UNetConfig(channels=4), transformer=DiTConfig(patch=2, width=16, depth=2), reference_images=512,
-        sizes=(16, 96), sizes_images=512, trajectories=24,
+        sizes=(8, 96), sizes_images=512, trajectories=24,
         scaling_n_train=(32, 64), scaling_channels=(8, 12), scaling_images=512,
         sigmas=6, evaluate=48, samples=24, steps=4, toy_draws=20, weights=(0, 1),
     )  # fmt: skip
@@ -147,7 +147,7 @@ def quick(seed: int = 0) -> Preset:
             images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, precision="bf16", seed=seed,
         ),
         small=UNetConfig(channels=8), transformer=DiTConfig(patch=2, width=64, depth=3),
-        sizes=(16, 1_024), sizes_images=12_992, trajectories=256,
+        sizes=(8, 1_024), sizes_images=12_992, trajectories=160,
         scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=32_768,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
     )  # fmt: skip
@@ -164,7 +164,7 @@ def standard(seed: int = 0) -> Preset:
         ),
         small=UNetConfig(channels=8, multipliers=(1, 2, 4)), transformer=DiTConfig(patch=4, width=96, depth=5),
         reference_images=200_000,
-        sizes=(64, 4_096), sizes_images=154_432, trajectories=512,
+        sizes=(64, 4_096), sizes_images=154_432, trajectories=256,
         scaling_n_train=(256, 1_024, 4_096), scaling_channels=(8, 16, 24), scaling_images=200_000,
         sigmas=18, evaluate=1_024, samples=1_024, steps=18, toy_draws=1_000,
     )  # fmt: skip

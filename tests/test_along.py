@@ -7,11 +7,14 @@ import torch
 
 import diffgen as dg
 from diffgen import along, evaluate
+from diffgen.claims import verbally
 from diffgen.metrics.copying import return_rate
 from diffgen.metrics.features import features
 from diffgen.metrics.frechet import frechet_gap
 from diffgen.metrics.neighbours import GapTerms, gap_terms, nearest, neighbour_gap
 from diffgen.metrics.overlap import noisy, overlap
+from diffgen.metrics.passage import PARTS, Passage, peak_window
+from diffgen.metrics.passage import place as place_of
 
 CONFIG = dg.TrainConfig(
     data=dg.DataConfig(size=7, n_train=40, n_val=48), network=dg.UNetConfig(channels=4, multipliers=(1,)),
@@ -73,7 +76,7 @@ def test_similarities_know_their_references(snapshots, split):
 def test_what_was_measured_is_read(snapshots, split, found, monkeypatch):
     monkeypatch.setattr(along, "_measured", None)  # would fail if it were called
     again = along.passages(snapshots[-1], split, **STEPS)
-    assert all(torch.equal(again[part]["shell"], found[part]["shell"]) for part in along.PARTS)
+    assert all(torch.equal(again[part]["shell"], found[part]["shell"]) for part in PARTS)
     with pytest.raises(TypeError):
         along.passages(snapshots[-1], split, n=12, steps=4, seed=1)
 
@@ -100,7 +103,7 @@ def test_initial_noise_stays_when_there_is_more_of_it(n):
 
 
 def passage(values):
-    return along.Passage(torch.tensor([2.0, 1.0]), {"similarity": torch.tensor(values)})
+    return Passage(torch.tensor([2.0, 1.0]), {"similarity": torch.tensor(values)})
 
 
 @pytest.mark.parametrize("where", [0.0, 0.25, 1.0])
@@ -108,19 +111,34 @@ def test_place_is_where_the_trajectory_was_put(where):
     random = torch.Generator().manual_seed(0)
     train, val = 0.9 + 0.01 * torch.randn(2, 200, generator=random), 0.4 + 0.01 * torch.randn(2, 200, generator=random)
     mixed = where * train + (1 - where) * val
-    parts = dict(zip(along.PARTS, (passage(x.tolist()) for x in (train, val, mixed)), strict=True))
-    place = along.place(parts)
+    parts = dict(zip(PARTS, (passage(x.tolist()) for x in (train, val, mixed)), strict=True))
+    place = place_of(parts)
     torch.testing.assert_close(place.value, torch.full((2,), where).double(), rtol=0, atol=1e-6)
     assert (place.low <= place.value).all()
     assert (place.value <= place.high).all()
     assert (place.high - place.low < 0.02).all()
-    whole = along.place(parts, levels=torch.tensor([True, True]))
+    whole = place_of(parts, levels=torch.tensor([True, True]))
     torch.testing.assert_close(whole.value, torch.tensor([where]).double(), rtol=0, atol=1e-6)
 
 
 def test_no_place_where_training_and_validation_are_one():
     values = torch.randn(2, 50, generator=torch.Generator().manual_seed(1)).tolist()
-    assert along.place(dict.fromkeys(along.PARTS, passage(values))).value.isnan().all()
+    assert place_of(dict.fromkeys(PARTS, passage(values))).value.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"),
+    [
+        ([0.0, 0.3, 0.4, 0.25, 0.1, 0.3], [0, 1, 1, 1, 0, 0]),  # a second bump is another one
+        ([0.4, 0.1, 0.0, 0.0, 0.0, 0.0], [1, 0, 0, 0, 0, 0]),
+        ([0.05, 0.1, 0.05, 0.05, 0.05, 0.2], [0, 0, 0, 0, 0, 1]),
+    ],
+)
+def test_the_window_of_the_peak_is_its_half_height(gap, expected):
+    sigmas, train = torch.tensor([0.1, 0.2, 0.4, 0.8, 1.6, 3.2]), torch.ones(6, 2)
+    curve = dg.GapCurve(sigmas, train, train * (1 + torch.tensor(gap)[:, None]))
+    assert peak_window(curve, sigmas.flip(0)).flip(0).int().tolist() == expected
+    assert peak_window(curve, torch.tensor([80.0, 40.0])).any()
 
 
 def test_an_empty_window_is_the_late_snapshot_and_a_full_one_the_early(snapshots):
@@ -176,6 +194,12 @@ def test_pairs_of_gaps_forget_what_they_share(split):
     assert near.minus(terms).stderr < (near.gap.stderr**2 + terms.gap.stderr**2) ** 0.5 / 3
     with pytest.raises(ValueError, match="pairs need equally many"):
         terms.minus(GapTerms(terms.to_train[:5], terms.to_val[:5]))
+
+
+def test_words_follow_the_interval():
+    words = ("above", "below", "unsure")
+    found = [verbally(*ends, 0, *words) for ends in ((0.1, 1), (-1, -0.1), (-1, 1), (float("nan"), float("nan")))]
+    assert found == ["above", "below", "unsure", "unsure"]
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "standard", "paper"])

@@ -1,0 +1,110 @@
+"""Figures of trajectories: what lies on them at each noise level, beside noisy training and validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.frechet import FrechetGap
+from diffgen.metrics.passage import Passage, Place
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL, images_seen
+from diffgen.plots.samples import estimates
+
+PARTS = {
+    "train": ("noisy training images", {"color": TRAIN, "ls": "-"}),
+    "trajectory": ("sampling trajectories", {"color": GENERATED, "ls": "--"}),
+    "val": ("noisy validation images", {"color": VAL, "ls": ":"}),
+}
+
+
+def size_styles(sizes: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Keywords of a line for each training-set size, in none of the colours of a kind of data."""
+    styles = zip(("#CC79A7", NEUTRAL, "#56B4E9", "#E69F00"), ("-", "--", "-.", ":"), "osD^")
+    return {
+        n: {"color": colour, "ls": dash, "marker": mark, "label": f"{n:,} training images"}
+        for n, (colour, dash, mark) in zip(sizes, styles, strict=False)
+    }
+
+
+def noise_axis(ax: Axes, window: Tensor | None = None, shade: str = "") -> Axes:
+    """A logarithmic axis of σ; `window` are noise levels of which the range is shaded, such as where G is high."""
+    if window is not None:
+        low, high = float(window.min()), float(window.max())
+        ax.axvspan(low / 1.12, high * 1.12, color="#F0E442", alpha=0.35, lw=0, zorder=0, label=shade or None)
+    ax.set(xscale="log", xlabel="noise level $\\sigma$")
+    return ax
+
+
+def measure_over_sigma(found: Mapping[str, Passage], measure: str, ax: Axes, window: Tensor | None = None) -> Axes:
+    """The mean of a measure at each noise level of the sampler, for each part of the passages."""
+    for part, (label, style) in PARTS.items():
+        estimates(found[part].sigmas, found[part].means(measure), ax, label=label, **style)
+    return noise_axis(ax, window)
+
+
+def place_over_sigma(sigmas: Tensor, place: Place, ax: Axes, **style: str) -> Axes:
+    """p(σ) with its interval; levels without a place are left out."""
+    known = ~place.value.isnan()
+    x, value, low, high = (v[known].numpy() for v in (sigmas, place.value, place.low, place.high))
+    ax.errorbar(x, value, np.stack([value - low, high - value]), ms=4, lw=1.4, elinewidth=0.9, capsize=2, **style)
+    return noise_axis(ax)
+
+
+def place_frame(ax: Axes) -> Axes:
+    """Mark validation (0), training (1) and the middle, and keep to what lies around them."""
+    for level, name, colour in ((1, "training", TRAIN), (0, "validation", VAL)):
+        ax.axhline(level, color=colour, lw=1)
+        where = ax.get_yaxis_transform()
+        ax.annotate(name, (1, level), (-3, 3), where, textcoords="offset points", ha="right", color=colour, size=8)
+    ax.axhline(0.5, color=NEUTRAL, lw=0.8, ls=":")
+    ax.set(ylim=(-1.5, 2.2), ylabel="place $p(\\sigma)$")
+    return ax
+
+
+def frechet_distances(images: Sequence[int], gaps: Sequence[FrechetGap], ax: Axes) -> Axes:
+    """FD of samples to both splits over training, beside those of the splits to each other."""
+    for name, label, colour in (("to_val", "validation", VAL), ("to_train", "training", TRAIN)):
+        values = [float(getattr(gap, name)) for gap in gaps]
+        errors = [1.96 * getattr(gap, name).stderr for gap in gaps]
+        style = {"marker": "o", "ms": 3.5, "elinewidth": 0.9, "capsize": 2, "color": colour}
+        ax.errorbar(images, values, errors, label=f"samples to {label}", **style)
+    for name, label, colour in (("train_val", "validation", VAL), ("train_train", "training", TRAIN)):
+        ax.axhline(getattr(gaps[-1], name), color=colour, ls=":", lw=1.2, label=f"training to {label}")
+    images_seen(ax).set(ylim=(0, None), ylabel="Fréchet distance")
+    ax.legend()
+    return ax
+
+
+def over_training(
+    values: Mapping[int, tuple[Sequence[int], Sequence[Estimate]]], ax: Axes, nulls: Mapping[int, float] | None = None
+) -> Axes:
+    """Estimates over training, a line a training-set size: {size: (images seen, estimates)}; thin lines are nulls."""
+    for n, style in size_styles(list(values)).items():
+        images, found = values[n]
+        errors = [1.96 * value.stderr for value in found]
+        ax.errorbar(images, list(map(float, found)), errors, ms=4, lw=1.4, elinewidth=0.9, capsize=2, **style)
+        if nulls is not None:
+            ax.axhline(nulls[n], color=style["color"], ls=style["ls"], lw=0.8, alpha=0.8)
+    return images_seen(ax)
+
+
+def over_windows(windows: Sequence[tuple[float, float]], values: Sequence[Estimate], ax: Axes, **style: str) -> Axes:
+    """An estimate for each window of noise levels, drawn across the window, with its 95 % interval."""
+    low, high = np.array(windows).T
+    middle, errors = np.sqrt(low * high), [1.96 * value.stderr for value in values]
+    spans = np.stack([middle - low, high - middle])
+    ax.errorbar(middle, list(map(float, values)), errors, spans, fmt="none", elinewidth=1.6, capsize=3, **style)
+    return noise_axis(ax)
+
+
+def rates_over_sigma(sigmas: Tensor, rates: Mapping[str, Sequence[Estimate]], ax: Axes) -> Axes:
+    """Shares at noise levels, of training and of validation images."""
+    for part in ("train", "val"):
+        label, style = PARTS[part]
+        estimates(sigmas, rates[part], ax, label=label, **style)
+    ax.set(ylim=(-0.05, 1.05))
+    return noise_axis(ax)
