@@ -49,7 +49,7 @@ from diffgen import book, plots
 from diffgen.data.toy import circle, manifold, plane
 from diffgen.metrics import toy
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.gap import difference
+from diffgen.metrics.gap import difference_at
 from diffgen.metrics.neighbours import nearest
 from diffgen.plots import toy as draw
 from diffgen.toy_network import toy_config, train_toy
@@ -598,33 +598,25 @@ glue("early_steps", early, display=False)
 # %% tags=["hide-input"]
 noisily = {"draws": settings.toy_draws, "norm": "l2", "seed": seed}
 large, small = (dg.generalization_gap(dg.ErrorProne(train, d), train, val, near, **noisily) for d in (2.2, 1.2))
-smaller, at_peak = difference(large, small), int(small.gap.argmax())
 fewer, more = (circle(2 * n) for n in (8, 15))
 peaks = [
     dg.generalization_gap(dg.ErrorProne(p.train.x, 1.2), p.train, p.val, fine, **noisily).peak for p in (fewer, more)
 ]
-lower = Estimate(-smaller[0][at_peak], smaller[1][at_peak], 10)
-denser = Estimate(peaks[0] - peaks[1], math.hypot(peaks[0].stderr, peaks[1].stderr), 8)
-
-
-def around(estimate: Estimate) -> dict[str, float]:
-    low, high = estimate.interval()
-    return {"estimate": estimate, "low": low, "high": high}
-
+lower, denser = difference_at(small, large, small.peak_sigma), peaks[0].minus(peaks[1])
 
 # %% tags=["hide-input"]
 weight, same = "mean largest weight of $y^*$ (1/10: all points alike)", "the same"
 book.ledger(
     book.Claim("C7 (global)", r"At $\sigma = 28$ the optimal flow field is global.",
-               weight, **around(largest[28]), below=0.2),
+               weight, *largest[28].with_interval(), below=0.2),
     book.Claim("C7 (moderate)", r"At $\sigma = 2.8$ it is moderately localized.",
-               same, **around(largest[2.8]), below=0.9),
+               same, *largest[2.8].with_interval(), below=0.9),
     book.Claim("C7 (sharp)", r"At $\sigma = 0.63$ it is sharply localized on training points.",
-               same, **around(largest[0.63]), above=0.99),
+               same, *largest[0.63].with_interval(), above=0.99),
     book.Claim("C8 (model error)", r"The gap at intermediate $\sigma$ shrinks as the model error $\delta$ grows.",
-               r"$G(\delta = 1.2) - G(\delta = 2.2)$ at the peak", **around(lower), above=0),
+               r"$G(\delta = 1.2) - G(\delta = 2.2)$ at the peak", *lower.with_interval(), above=0),
     book.Claim("C8 (density)", "It shrinks as the support of the data becomes denser.",
-               r"peak of $G$ with 8 training points less that with 15, $\delta = 1.2$", **around(denser), above=0),
+               r"peak of $G$ with 8 training points less that with 15, $\delta = 1.2$", *denser.with_interval(), above=0),
 )  # fmt: skip
 
 # %% [markdown]

@@ -60,8 +60,9 @@ from myst_nb import glue
 import diffgen as dg
 from diffgen import book, evaluate, plots
 from diffgen.metrics.adjust import adjusted
-from diffgen.metrics.bootstrap import area, bootstrap, peak, tails
+from diffgen.metrics.bootstrap import area, bootstrap_interval, peak
 from diffgen.metrics.features import features
+from diffgen.metrics.gap import difference_at
 from diffgen.plots.gap import errors_over_training, gap_over_sigma, gaps_beside, onset_over_sigma
 from diffgen.plots.images import image_rows
 from diffgen.widgets import Curves, Images, Scrubber, Slider
@@ -307,7 +308,7 @@ def written(value: float, low: float, high: float) -> str:
 pd.DataFrame(
     {
         "parameters": f"{runs[name][-1].run.about['parameters']:,}", "largest gap": written(*top.height),
-        "at σ": written(*top.sigma), "area": written(float(areas[name]), *areas[name].interval()),
+        "at σ": written(*top.sigma), "area": written(*areas[name].with_interval()),
     }
     for name, top in tops.items()
 ).set_index(pd.Index(tops, name="95 % intervals"))
@@ -332,45 +333,43 @@ glue("feature_gap", f"{float(in_features.gap):.3f} ± {float(in_features.stderr)
 # Each claim is decided by one number and its interval, computed above.
 
 # %% tags=["hide-input"]
-def resampled(found: list[dg.GapCurve]) -> tuple[torch.Tensor, torch.Tensor]:
-    train, val = bootstrap(found, seed=seed)
-    return val / train - 1, val  # (draws, snapshots, noise levels)
+def growth(name: str) -> dg.Estimate:
+    found = curves[name]
+    return difference_at(found[-1], found[0], found[-1].peak_sigma)
 
 
-def around(estimate: float, draws: torch.Tensor) -> dict[str, float]:
-    low, high = map(float, tails(draws))  # not a number where training ended before the onset
-    return {"estimate": estimate, "low": min(low, estimate), "high": max(high, estimate)}
+def over_the_peak(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
+    gap = (val / train - 1)[:, -1]
+    return gap[:, [0, -1]].abs().amax(1) / gap.amax(1)
 
 
-def growth(name: str) -> dict[str, float]:
-    found, at = curves[name], int(curves[name][-1].gap.argmax())
-    draws = resampled(found)[0]
-    return around(float(found[-1].gap[at] - found[0].gap[at]), (draws[:, -1] - draws[:, 0])[:, at])
+def risen(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
+    ratio = (val[:, -1] / val[:, best])[:, i_peak] - 1
+    return ratio if best < len(images) - 1 else torch.full_like(ratio, torch.nan)  # training ended before the onset
 
+
+span = f"growth of $G$ at its peak from {images[0]:,} to {images[-1]:,} images seen"
+ends, rise = (bootstrap_interval(of, curves["U-Net"], seed=seed) for of in (over_the_peak, risen))
 
 # %% tags=["hide-input"]
-gaps, val = resampled(curves["U-Net"])
-ends = around(float(last.gap[[0, -1]].abs().max() / last.gap.max()), gaps[:, -1, [0, -1]].abs().amax(1) / gaps[:, -1].amax(1))
-risen = (val[:, -1] / val[:, best] - 1)[:, i_peak]
-if best == len(images) - 1:
-    risen = torch.full_like(risen, torch.nan)
-rise = float(last.val[i_peak] / curves["U-Net"][best].val[i_peak] - 1) if best < len(images) - 1 else float("nan")
-span = f"growth of $G$ at its peak from {images[0]:,} to {images[-1]:,} images seen"
 book.ledger(
     book.Claim(
         "C1", "A large enough denoiser memorizes more of the training set the longer it trains.", span,
-        **growth("U-Net"), above=0,
+        *growth("U-Net").with_interval(), above=0,
     ),
     book.Claim(
         "C2", r"The gap is a bump at intermediate $\sigma$, near 0 at both ends.",
-        rf"larger $|G|$ of both ends ($\sigma$ = {sigmas[0]:.2f}, {sigmas[-1]:.0f}) over the peak's", **ends, below=0.5,
+        rf"larger $|G|$ of both ends ($\sigma$ = {sigmas[0]:.2f}, {sigmas[-1]:.0f}) over the peak's", *ends, below=0.5,
     ),
     book.Claim(
         "C3", r"Overfitting, a validation error that rises, starts at intermediate $\sigma$.",
         rf"rise of $E_\mathrm{{val}}$ at $\sigma$ = {sigmas[i_peak]:.2f} after {images[best]:,} images seen",
-        **around(rise, risen), above=0,
+        *rise, above=0,
     ),
-    book.Claim("C12", "It holds for U-Nets and for transformers.", f"transformer: {span}", **growth("transformer"), above=0),
+    book.Claim(
+        "C12", "It holds for U-Nets and for transformers.", f"transformer: {span}",
+        *growth("transformer").with_interval(), above=0,
+    ),
 )  # fmt: skip
 
 # %% [markdown]

@@ -51,7 +51,7 @@ from diffgen import along, book, evaluate, plots
 from diffgen.claims import verbally
 from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.copying import authentic_fraction, copying_score
-from diffgen.metrics.gap import difference
+from diffgen.metrics.gap import difference_at
 from diffgen.metrics.neighbours import gap_terms, nearest, neighbour_gap
 from diffgen.metrics.passage import peak_window, place
 from diffgen.metrics.reproducibility import reproducibility
@@ -146,9 +146,9 @@ glue("copies_main", copies_of(main), display=False)
 # ## The gap of the denoiser and the gap of its samples
 #
 # Few copies could still be many images that lean towards the training set. The paper compares two numbers over training
-# time. The first is $G$ of {eq}`eq:gap` at its peak, adjusted as in chapter 2 (raw, where there are too few training images for that). The second asks the same of the
-# samples: are they nearer to the training set than to a validation set of the same size? With $d(q, S)$ the distance of
-# an image $q$ to the nearest of $S$, and $q$ running over the samples,
+# time. The first is $G$ of {eq}`eq:gap` at its peak, adjusted as in chapter 2 (raw, where there are too few training
+# images for that). The second asks the same of the samples: are they nearer to the training set than to a validation set
+# of the same size? With $d(q, S)$ the distance of an image $q$ to the nearest of $S$, and $q$ running over the samples,
 #
 # $$
 # G_\text{samples} = \frac{\sum_q d^2(q, \text{val})}{\sum_q d^2(q, \text{train})} - 1 .
@@ -161,7 +161,7 @@ glue("copies_main", copies_of(main), display=False)
 
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-curves, gaps, followed, terms = {}, {}, {}, {}
+curves, gaps, terms, luck, followed = {}, {}, {}, {}, {}
 for n, found in runs.items():
     s, options = splits[n], {"images": settings.evaluate, **place_of}
     reference = evaluate.reference_curve(settings.reference, s, sigmas, root=results, **options)
@@ -170,9 +170,8 @@ for n, found in runs.items():
     curves[n] = raw if few else [adjusted(curve, reference) for curve in raw]
     gaps[n] = [curve.at(curves[n][-1].peak_sigma) for curve in curves[n]]
     terms[n] = [gap_terms(x, s.train.x, s.val.x) for x in drawn[n]]
-    luck = neighbour_gap(s.rest.x, s.train.x, s.val.x)
-    errors = [(t.gap.stderr**2 + luck.stderr**2) ** 0.5 for t in terms[n]]
-    followed[n] = [dg.Estimate(t.gap - luck, e, t.gap.n) for t, e in zip(terms[n], errors)]
+    luck[n] = neighbour_gap(s.rest.x, s.train.x, s.val.x)
+    followed[n] = [t.gap.minus(luck[n]) for t in terms[n]]
 fig, axes = plt.subplots(1, len(runs), figsize=(3.7 * len(runs), 3.5))
 for ax, n in zip(axes, runs):
     gap_and_samples(seen[n], gaps[n], followed[n], ax)
@@ -181,11 +180,9 @@ glue("main_result", fig, display=False)
 
 # %% tags=["hide-input"]
 peak_sigma = curves[main][-1].peak_sigma
-growth = difference(curves[main][-1], curves[main][0])
-top = int(curves[main][-1].gap.argmax())
-grown = dg.Estimate(growth[0][top], growth[1][top], gaps[main][-1].n)
+grown = difference_at(curves[main][-1], curves[main][0], peak_sigma)
 grown_samples = terms[main][-1].minus(terms[main][0])
-lag = dg.Estimate(grown_samples - grown, (grown.stderr**2 + grown_samples.stderr**2) ** 0.5, grown_samples.n)
+lag = grown_samples.minus(grown)
 glue("peak_sigma", peak_sigma, display=False)
 for name, value in {
     "gap_last": gaps[main][-1], "followed_last": followed[main][-1], "grown": grown, "grown_samples": grown_samples,
@@ -356,8 +353,7 @@ glue("leaves", text[0].upper() + text[1:], display=False)
 # predictions from noisy training images shows what the gap of samples would be if trajectories ran there.
 
 # %%
-luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
-stopped = {part: [dg.Estimate(t.gap - luck, t.gap.stderr, t.gap.n) for t in found[main][part].gap] for part in found[main]}
+stopped = {part: [t.gap.minus(luck[main]) for t in passage.gap] for part, passage in found[main].items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
 for part, (label, style) in draw.PARTS.items():
     for ax in axes if part == "trajectory" else axes[:1]:
@@ -410,7 +406,7 @@ def changed(n: int) -> str:
 
 def held(n: int) -> str:
     pairs = zip(starts, back[n]["train"], back[n]["val"])
-    more = [float(levels[i]) for i, a, b in pairs if a - b > 1.96 * (a.stderr**2 + b.stderr**2) ** 0.5]
+    more = [float(levels[i]) for i, a, b in pairs if a.minus(b).interval()[0] > 0]
     if not more:
         return "at no noise level are training images returned to measurably more often than the null"
     return f"training images are returned to measurably more often than the null, up to σ = {max(more):.2g}"
@@ -449,7 +445,7 @@ axes[0].errorbar(list(agreement), list(agreement.values()), [1.96 * a.stderr for
 axes[0].set(xscale="log", xlabel="training images", ylabel="agreement of twins")
 axes[0].set_xticks(list(agreement), [f"{n:,}" for n in agreement])
 axes[0].minorticks_off()
-ends = [dg.Estimate(p.gap[-1].gap - luck, p.gap[-1].gap.stderr, len(p["first"][0])) for p in stirred]
+ends = [passage.gap[-1].gap.minus(luck[main]) for passage in stirred]
 axes[1].errorbar(churns, ends, [1.96 * e.stderr for e in ends], **style)
 axes[1].set(xlabel="churn $S$", ylabel="neighbour gap of samples")
 for churn, passage, style in zip(churns, stirred, draw.size_styles(churns).values()):
@@ -458,13 +454,11 @@ for churn, passage, style in zip(churns, stirred, draw.size_styles(churns).value
 draw.place_frame(axes[2]).legend(fontsize=7)
 
 # %% tags=["hide-input"]
-small, large = agreement[min(agreement)], agreement[max(agreement)]
-rise = dg.Estimate(large - small, (large.stderr**2 + small.stderr**2) ** 0.5, large.n)
+rise = agreement[max(agreement)].minus(agreement[min(agreement)])
 listed = ", ".join(f"{float(a):.2f} ± {a.stderr:.2f} with {n:,} images" for n, a in agreement.items())
 glue("agreement", listed, display=False)
 glue("rises", told(rise, 0, "it rises", "it falls", "it does not change measurably"), display=False)
-stir = stirred[-1].gap[-1].gap, stirred[0].gap[-1].gap
-stir = dg.Estimate(stir[0] - stir[1], (stir[0].stderr ** 2 + stir[1].stderr ** 2) ** 0.5, stir[0].n)
+stir = stirred[-1].gap[-1].minus(stirred[0].gap[-1])  # from the same noise: pairs
 glue("stirred", told(stir, 0, "brings samples nearer to the training set", "takes samples away from the training set",
      "does not measurably change how near samples lie to the training set"), display=False)
 
@@ -510,18 +504,17 @@ shown = {k: {f"{n:,}": f"{float(of[n][-1]):.3f} ± {of[n][-1].stderr:.3f}" for n
 pd.DataFrame(shown).T.rename_axis("training images", axis=1)
 
 # %% tags=["hide-input"]
-value, low, high = placed(main)
 book.ledger(
     book.Claim(
         "C5", "Denoising trajectories do not follow the growing gap: that of the samples grows less.",
         f"growth of the samples' gap less that of $G$, from {seen[main][0]:,} to {seen[main][-1]:,} images seen",
-        estimate=lag, low=lag.interval()[0], high=lag.interval()[1], below=0,
+        *lag.with_interval(), below=0,
     ),
     book.Claim(
         "C6", "At intermediate noise, trajectories have little overlap with the noisy training data: their predictions "
         "lie nearer to those for validation images.",
         r"place $p$ between validation (0) and training (1), over the $\sigma$ at which $G$ is at least half its peak",
-        estimate=value, low=low, high=high, below=0.5,
+        *placed(main), below=0.5,
     ),
 )  # fmt: skip
 

@@ -46,7 +46,7 @@ from myst_nb import glue
 import diffgen as dg
 from diffgen import book, evaluate, plots
 from diffgen.metrics.adjust import adjusted
-from diffgen.metrics.gap import difference
+from diffgen.metrics.gap import difference_at
 from diffgen.plots.factors import gaps_of_runs, growth_of_runs
 
 book.check_parameters()
@@ -147,15 +147,11 @@ pd.DataFrame(rows).style.hide(axis="index")
 # networks on the same images. Their intervals are those of a *difference* over the same images.
 
 # %% tags=["hide-input"]
-at = int((sigmas.log() - sigmas.new_tensor(peak_sigma).log()).abs().argmin())
-
-
 def claim(name: str, statement: str, more: tuple[int, int], less: tuple[int, int]) -> book.Claim:
-    estimates, stderrs = difference(final[more], final[less])
-    estimate, half = float(estimates[at]), 1.96 * float(stderrs[at])
+    found = difference_at(final[more], final[less], peak_sigma)
     measured = rf"$G({more[0]}\text{{ images}}, \text{{width }}{more[1]}) - G({less[0]}, {less[1]})$ at $\sigma$ = "
     measured += f"{peak_sigma:.2f}"
-    return book.Claim(name, statement, measured, estimate, estimate - half, estimate + half, above=0)
+    return book.Claim(name, statement, measured, *found.with_interval(), above=0)
 
 
 book.ledger(

@@ -50,8 +50,8 @@ from myst_nb import glue
 import diffgen as dg
 from diffgen import book, evaluate, plots
 from diffgen.metrics.adjust import adjusted
-from diffgen.metrics.gap import difference
-from diffgen.metrics.neighbours import nearest, sample_gap
+from diffgen.metrics.gap import difference_at
+from diffgen.metrics.neighbours import gap_terms, nearest, sample_gap
 from diffgen.plots.factors import gaps_of_weights
 from diffgen.plots.images import image_rows
 from diffgen.plots.samples import estimates
@@ -190,21 +190,18 @@ glue("copied_w", f"{float(copied[1]):.1%} ± {copied[1].stderr:.1%}", display=Fa
 
 # %% tags=["hide-input"]
 one = min(range(len(settings.weights)), key=lambda k: abs(settings.weights[k] - 1))
-at = int((sigmas.log() - sigmas.new_tensor(peak_sigma).log()).abs().argmin())
-changes, stderrs = difference(curves[one], curves[0])
-change, half = float(changes[at]), 1.96 * float(stderrs[at])
-follows = of_samples[one] - of_samples[0]
-half_samples = 1.96 * (of_samples[one].stderr ** 2 + of_samples[0].stderr ** 2) ** 0.5
-more, half_more = follows - change, (half**2 + half_samples**2) ** 0.5
+change = difference_at(curves[one], curves[0], peak_sigma)
+terms = [gap_terms(generated[k], split.train.x, split.val.x) for k in (one, 0)]
+follows = terms[0].minus(terms[1])  # from the same noise: pairs, and the luck of the split cancels
 book.ledger(
     book.Claim(
         "C10 (samples)", "Guidance raises the gap of the samples.",
         f"change of the samples' gap from $w$ = 0 to {settings.weights[one]:g}",
-        estimate=follows, low=follows - half_samples, high=follows + half_samples, above=0,
+        *follows.with_interval(), above=0,
     ),
     book.Claim(
         "C10 (contrast)", "It raises the gap of the samples by more than that of the denoiser.",
         rf"the same change less that of $G$ at $\sigma$ = {peak_sigma:.2f}",
-        estimate=more, low=more - half_more, high=more + half_more, above=0,
+        *follows.minus(change).with_interval(), above=0,
     ),
 )  # fmt: skip

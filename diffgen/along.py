@@ -127,32 +127,6 @@ def _measured(x: Tensor, denoised: Tensor, sigma: float, split: Split) -> dict[s
     }
 
 
-def prediction_similarities(
-    snapshot: Snapshot,
-    split: Split,
-    *,
-    n: int,
-    steps: int = 32,
-    reference: str = "train",
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """How near one-step predictions come to the training set, or to the validation set, at each level of the sampler.
-
-    Args:
-        snapshot, split, n, steps, seed, device: as for `passages`, of which this is a part.
-        reference: "train" or "val", the images that predictions are compared with.
-
-    Returns:
-        The sampler's noise levels, (steps,), and by `PARTS` the cosine similarities, (steps, n).
-
-    Source: Kaiser and Kollmann 2026, arXiv 2603.13419.
-    """
-    found = passages(snapshot, split, n=n, steps=steps, seed=seed, device=device)
-    measure = {"train": "similarity", "val": "similarity_val"}[reference]
-    return found["train"].sigmas, {part: passage[measure] for part, passage in found.items()}
-
-
 def paths(
     snapshot: Snapshot, *, n: int, steps: int = 32, seed: int = 0, device: str | torch.device = "cpu"
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pandas as pd
 import torch
 import tyro
 from accelerate import PartialState
@@ -171,11 +170,7 @@ def evaluate(
         raise FileNotFoundError(f"{path} holds no snapshot: train it first, or name a snapshot file")
     grid, split = log_sigmas(sigmas, sigma_min, sigma_max), snapshots[0].run.config.data.load()
     curves = evaluation.gap_curves(snapshots, split, grid, images=images, seed=seed, device=device)
-    table = pd.concat(
-        pd.DataFrame({"images": s.images, "sigma": c.sigmas, "train": c.train, "val": c.val, "gap": c.gap,
-                      "stderr": c.stderr, "n": c.n})
-        for s, c in zip(snapshots, curves)
-    )  # fmt: skip
+    table = evaluation.gap_table([snapshot.images for snapshot in snapshots], curves)
     table.to_csv(output or sys.stdout, index=False, float_format="%.6g")
 
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from diffgen.data import Points, Split
 from diffgen.denoiser import Denoiser
-from diffgen.guidance import Guided
+from diffgen.guidance import Batched, Guided
 from diffgen.loss import Norm
 from diffgen.metrics.features import FeatureMap
-from diffgen.metrics.gap import IMAGES_AT_ONCE, GapCurve, fixed_noise, generalization_gap, predictions
+from diffgen.metrics.gap import GapCurve, generalization_gap
+from diffgen.metrics.overlap import noisy
 from diffgen.optimal import GaussianDenoiser
 from diffgen.results import digest, kept
 from diffgen.rng import generator
@@ -110,6 +112,15 @@ def gap_curves(
     return [curve(s) for s in tqdm(snapshots, desc="gap of each snapshot", unit="snapshot", disable=not progress)]
 
 
+def gap_table(images: Sequence[int], curves: Sequence[GapCurve]) -> pd.DataFrame:
+    """Gap curves as a tidy table: a row a snapshot, by the images that it has seen, and noise level."""
+    return pd.concat(
+        pd.DataFrame({"images": seen, "sigma": c.sigmas, "train": c.train, "val": c.val, "gap": c.gap,
+                      "stderr": c.stderr, "n": c.n})
+        for seen, c in zip(images, curves)
+    )  # fmt: skip
+
+
 def reference_curve(
     reference: TrainConfig | None,
     split: Split,
@@ -166,20 +177,18 @@ def denoised(
     Returns:
         y + σ n and D(y + σ n; σ), (S, N, C, H, W) each, cut off at ±1 and the latter in 256 steps, as it is kept.
     """
-    y, seen = points.x, sigmas.to(points.x.dtype).reshape(-1, *[1] * points.x.ndim)
-    parts = enumerate(y.split(IMAGES_AT_ONCE))
-    noise = torch.cat([fixed_noise(part, 1, seed, i * IMAGES_AT_ONCE)[:, 0] for i, part in parts])
+    levels = [float(sigma) for sigma in sigmas]
+    x = torch.stack([noisy(points.x, sigma, seed) for sigma in levels])
 
     def compute() -> dict[str, Tensor]:
-        denoiser, found = snapshot.denoiser(device=device), torch.empty(len(sigmas), *y.shape)
-        with torch.no_grad():
-            for at, part, images in predictions(denoiser, y, sigmas, labels=points.labels, seed=seed):
-                found[at, part] = images[:, :, 0].cpu()
+        denoiser = Batched(snapshot.denoiser(device=device))
+        labels = None if points.labels is None else points.labels.to(device)
+        found = torch.stack([denoiser(rows.to(device), torch.tensor(s), labels).cpu() for rows, s in zip(x, levels)])
         return {"denoised": ((found + 1) * 127.5).round().clamp(0, 255).byte()}
 
-    settings = {"sigmas": sigmas.tolist(), "images": digest(points), "seed": seed}
+    settings = {"sigmas": levels, "images": digest(points), "seed": seed}
     found = kept(snapshot, "denoised", settings, compute)["denoised"].float() / 127.5 - 1
-    return (y + seen * noise).clamp(-1, 1), found
+    return x.clamp(-1, 1), found
 
 
 def samples(

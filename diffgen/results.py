@@ -41,20 +41,19 @@ def kept(
     """
     folder, stored = snapshot.run.folder / "results", snapshot.run.stored is not None
     path = folder / result_name(name, snapshot.images, settings, "" if stored else fingerprint(EVALUATING))
-    start = time.monotonic()
     try:
         return read_tensors(path)[0]
     except FileNotFoundError:
-        result = compute()
+        pass
     except DamagedFile:  # a result can be computed again, where the weights are
         if stored:
             raise
-        result = compute()
-    if stored:
-        return result
-    path.parent.mkdir(exist_ok=True)
-    about = {"settings": settings, "seconds": round(time.monotonic() - start, 1), **provenance()}
-    write_tensors(path, result, about)
+    start = time.monotonic()
+    result = compute()
+    if not stored:
+        path.parent.mkdir(exist_ok=True)
+        about = {"settings": settings, "seconds": round(time.monotonic() - start, 1), **provenance()}
+        write_tensors(path, result, about)
     return result
 
 

@@ -13,11 +13,10 @@ import json
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import torch
-from torch import Tensor
 
 from diffgen.checkpoint import DamagedFile, read_about, read_tensors, write_whole
+from diffgen.evaluate import gap_table
 from diffgen.metrics.gap import GapCurve
 from diffgen.results import EVALUATING, result_name
 from diffgen.runs import STORED, Run, fingerprint
@@ -57,8 +56,8 @@ def store(run: Run, root: str | Path) -> Run:
     if last.stat().st_size <= LARGEST_WEIGHTS:
         (kept.folder / "snapshots").mkdir(exist_ok=True)
         shutil.copyfile(last, kept.folder / "snapshots" / last.name)
-    table = gap_table(kept)
-    if len(table):
+    if curves := gap_curves(kept):
+        table = gap_table(list(curves), list(curves.values()))
         write_whole(kept.folder / "gap.csv", table.to_csv(index=False, float_format="%.6g").encode())
     about = {
         "snapshots": [snapshot.images for snapshot in snapshots],
@@ -88,19 +87,16 @@ def check(run: Run) -> None:
             raise DamagedFile(f"{run.folder / name} is not what was stored: restore it, or store the run again")
 
 
-def gap_table(run: Run) -> pd.DataFrame:
-    """The gap curves of a run that are kept, without guidance and in pixels, a row a snapshot and noise level."""
-    rows = []
+def gap_curves(run: Run) -> dict[int, GapCurve]:
+    """The gap curves of a run that are kept, without guidance and in pixels, by the images that a snapshot has seen."""
+    found = {}
     for path in sorted((run.folder / "results").glob("gap-*.safetensors")):
-        settings = read_about(path)["settings"]
-        if settings["guide"] or settings["features"] or settings["norm"] != "mse":
-            continue
-        errors, _ = read_tensors(path)
-        curve = GapCurve(torch.tensor(settings["sigmas"]), errors["train"], errors["val"])
-        columns: dict[str, int | Tensor] = {"images": int(path.stem.rsplit("-", 2)[1]), "sigma": curve.sigmas}
-        columns |= {"train": curve.train, "val": curve.val, "gap": curve.gap, "stderr": curve.stderr, "n": curve.n}
-        rows.append(pd.DataFrame(columns))
-    return pd.concat(rows) if rows else pd.DataFrame()
+        errors, about = read_tensors(path)
+        settings = about["settings"]
+        if not settings["guide"] and not settings["features"] and settings["norm"] == "mse":
+            sigmas = torch.tensor(settings["sigmas"])
+            found[int(path.stem.rsplit("-", 2)[1])] = GapCurve(sigmas, errors["train"], errors["val"])
+    return found
 
 
 def _sha256(path: Path) -> str:

@@ -14,6 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))  # build_book, pairs and vendor are scripts, not part of the package
 
 
+def tiny(**changes):
+    """The config of a run on images that trains in well under a second."""
+    import diffgen as dg
+
+    data, network = dg.DataConfig(size=14, n_train=64, n_val=64), dg.UNetConfig(channels=4, multipliers=(1,))
+    given = {"batch": 64, "snapshots": 1, "first_snapshot": 64, "warmup": 64} | changes
+    return dg.TrainConfig(data=data, network=network, **given)
+
+
 class SmokeBook:
     """Executes each chapter at most once, from nothing: it trains into a folder of this session."""
 

@@ -63,14 +63,13 @@ def test_the_last_prediction_is_the_sample(snapshots, split, found):
     torch.testing.assert_close(float(found["trajectory"].gap[-1].gap), float(expected), rtol=1e-3, atol=1e-5)
 
 
-def test_similarities_know_their_references(snapshots, split):
+@pytest.mark.parametrize(("reference", "measure"), [("train", "similarity"), ("val", "similarity_val")])
+def test_similarities_know_their_references(found, reference, measure):
     """At little noise a training image is found among training images, a validation image among those."""
-    for reference in ("train", "val"):
-        sigmas, found = along.prediction_similarities(snapshots[-1], split, reference=reference, **STEPS)
-        assert torch.equal(sigmas, GRID[:-1])
-        other = {"train": "val", "val": "train"}[reference]
-        assert found[reference][-1].min() > 0.999
-        assert found[reference][-1].mean() > found[other][-1].mean()
+    other = {"train": "val", "val": "train"}[reference]
+    assert torch.equal(found[reference].sigmas, GRID[:-1])
+    assert found[reference][measure][-1].min() > 0.999
+    assert found[reference][measure][-1].mean() > found[other][measure][-1].mean()
 
 
 def test_what_was_measured_is_read(snapshots, split, found, monkeypatch):

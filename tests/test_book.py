@@ -200,6 +200,19 @@ def test_a_changed_library_makes_stale_and_its_undoing_fresh(toy, key, name):
     assert key() == before
 
 
+def test_published_draws_from_stored_results_and_they_make_stale(toy, key):
+    """The chapters that are named as stored are chapters; a result that is stored anew makes them stale."""
+    scales = {path.stem: build_book.scale(path, "published") for path in book.chapters(ROOT)}
+    stored = {stem for stem, values in scales.items() if values["preset"] == "standard"}
+    assert stored == set(build_book.STORED)
+    assert all((ROOT / scales[stem]["results"]).is_dir() for stem in stored)
+    assert build_book.scale(book.chapters(ROOT)[0], "smoke") == {"preset": "smoke"}
+    before = key(results="stored")
+    (toy / "stored" / "run").mkdir(parents=True)
+    (toy / "stored" / "run" / "stored.json").write_text("{}")
+    assert key(results="stored") != before
+
+
 def test_what_else_makes_stale(toy, key, monkeypatch):
     before = key()
     assert key(seed=1) != before

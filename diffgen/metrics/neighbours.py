@@ -251,6 +251,4 @@ def sample_gap(samples: Tensor, train: Tensor, val: Tensor, fresh: Tensor) -> Es
         val: validation points.
         fresh: points of the same distribution that are in neither set, such as `Split.rest`.
     """
-    of_samples, of_fresh = neighbour_gap(samples, train, val), neighbour_gap(fresh, train, val)
-    stderr = (of_samples.stderr**2 + of_fresh.stderr**2) ** 0.5
-    return Estimate(of_samples - of_fresh, stderr, len(samples))
+    return neighbour_gap(samples, train, val).minus(neighbour_gap(fresh, train, val))

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser
+from diffgen.guidance import Batched
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.gap import IMAGES_AT_ONCE, device_of, fixed_noise
 from diffgen.metrics.neighbours import comparisons, paired
 from diffgen.optimal import OptimalDenoiser
 
 QUERIES_AT_ONCE = 2048
-ROWS_AT_ONCE = 512
 
 
 def noisy(y: Tensor, sigma: float, seed: int = 0) -> Tensor:
@@ -126,13 +126,10 @@ def optimal_distances(
 
     Source: Niedoba et al. 2025, arXiv 2411.19339.
     """
-    device, found = device_of(denoiser, x.device), [x.new_zeros(0, dtype=torch.float64)]
-    optimal, level = _optimal(train), torch.tensor(_scale(sigma), dtype=torch.float64)
-    classes = [None] * len(x) if labels is None else labels.split(ROWS_AT_ONCE)
-    for rows, c in zip(x.split(ROWS_AT_ONCE) if len(x) else (), classes):
-        denoised = denoiser(rows.to(device), level.to(device), None if c is None else c.to(device)).to(x.device)
-        found.append((denoised.double() - optimal(rows, level, c).double()).flatten(1).square().mean(1))
-    return torch.cat(found)
+    device, level = device_of(denoiser, x.device), torch.tensor(_scale(sigma), dtype=torch.float64)
+    given = (x.to(device), level.to(device), None if labels is None else labels.to(device))
+    denoised, optimal = Batched(denoiser)(*given).to(x.device), _optimal(train)(x, level, labels)
+    return (denoised.double() - optimal.double()).flatten(1).square().mean(1)
 
 
 def _optimal(train: Points | Tensor) -> OptimalDenoiser:

@@ -85,14 +85,9 @@ def _dependence(denoiser: Denoiser, x: Tensor, sigma: Tensor, labels: Tensor | N
     return weight
 
 
-def range_score(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigma: Tensor | float,
-    labels: Tensor | None = None,
-    *,
-    pixels: int | None = None,
-    seed: int = 0,
-) -> Estimate:
-    """The mean of `range_scores` over two or more images. Its standard error covers the choice of pixels, too."""
-    return Estimate.mean(range_scores(denoiser, x, sigma, labels, pixels=pixels, seed=seed))
+def range_score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float, **options) -> Estimate:
+    """The mean of `range_scores` over two or more images. Its standard error covers the choice of pixels, too.
+
+    The arguments are those of `range_scores`.
+    """
+    return Estimate.mean(range_scores(denoiser, x, sigma, **options))

@@ -11,6 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 TRAIN, VAL, GENERATED, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#4D4D4D"
+LINES = tuple(
+    {"color": colour, "ls": dash}
+    for colour, dash in ((NEUTRAL, "-"), ("#CC79A7", "--"), ("#56B4E9", "-."), ("#E69F00", ":"))
+)
+"""Lines that are to be told apart, in none of the colours of a kind of data."""
 
 
 def use_style() -> None:

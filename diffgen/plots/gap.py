@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 
 from diffgen.metrics.bootstrap import overfit_onset
 from diffgen.metrics.gap import GapCurve
-from diffgen.plots import NEUTRAL, TRAIN, VAL, images_seen
+from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, images_seen
 
 
 def band(x, estimate, stderr, ax: Axes, z: float = 1.96, **style) -> Axes:
@@ -47,29 +47,25 @@ def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: i
     return ax
 
 
-def gap_over_sigma(
-    images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, onset: bool = True, bar: bool = True
-) -> Axes:
+def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, bar: bool = True) -> Axes:
     """G(σ), one line a snapshot, coloured by images seen; the black line joins the overfit onsets of all σ (Figure 2).
 
     Args:
         images: seen at each snapshot.
         curves: of the snapshots.
         ax: where to draw.
-        onset: draw the black line.
         bar: draw the colour bar; of panels side by side the last one needs it.
     """
     colours = plt.cm.ScalarMappable(LogNorm(images[0], images[-1]), "viridis_r")
     for seen, curve in zip(images, curves):
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
     ax.axhline(0, color=NEUTRAL, lw=0.8)
-    if onset:
-        found = overfit_onset(curves)
-        gaps = torch.stack([c.gap for c in curves])[found.at, torch.arange(len(found.at))]
-        begun = found.high < len(curves) - 1  # elsewhere it may still come
-        if begun.any():
-            ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
-            ax.legend(loc="upper left")
+    onset = overfit_onset(curves)
+    gaps = torch.stack([c.gap for c in curves])[onset.at, torch.arange(len(onset.at))]
+    begun = onset.high < len(curves) - 1  # elsewhere it may still come
+    if begun.any():
+        ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
+        ax.legend(loc="upper left")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
     if bar:
         scale = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep="", places=0))
@@ -98,9 +94,8 @@ def onset_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes
 
 def gaps_beside(curves: Mapping[str, GapCurve], ax: Axes) -> Axes:
     """G(σ) of several denoisers, a line each."""
-    styles = zip((NEUTRAL, "#CC79A7", "#56B4E9", "#E69F00"), ("-", "--", "-.", ":"))  # none of a kind of data's colours
-    for (name, curve), (colour, style) in zip(curves.items(), styles, strict=False):
-        band(curve.sigmas, curve.gap, curve.stderr, ax, color=colour, ls=style, label=name)
+    for (name, curve), style in zip(curves.items(), LINES, strict=False):
+        band(curve.sigmas, curve.gap, curve.stderr, ax, label=name, **style)
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
     ax.legend()

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap
 from diffgen.metrics.passage import Passage, Place
-from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL, images_seen
+from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, images_seen
 from diffgen.plots.samples import estimates
 
 PARTS = {
@@ -23,10 +23,9 @@ PARTS = {
 
 def size_styles(sizes: Sequence[int]) -> dict[int, dict[str, str]]:
     """Keywords of a line for each training-set size, in none of the colours of a kind of data."""
-    styles = zip(("#CC79A7", NEUTRAL, "#56B4E9", "#E69F00"), ("-", "--", "-.", ":"), "osD^")
     return {
-        n: {"color": colour, "ls": dash, "marker": mark, "label": f"{n:,} training images"}
-        for n, (colour, dash, mark) in zip(sizes, styles, strict=False)
+        n: {**style, "marker": mark, "label": f"{n:,} training images"}
+        for n, style, mark in zip(sizes, LINES, "osD^", strict=False)
     }
 
 
