@@ -207,9 +207,9 @@ fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1,
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
     gap_over_sigma(images, curves[name], ax, bar=ax is axes[-1])
     ax.plot(sigmas, reference.gap, color=plots.NEUTRAL, ls="--", lw=1.2, label="reference: the draw alone")
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper right")
     ax.set(title=f"{name}, adjusted")
-axes[1].set(ylabel="")
+axes[1].set(ylabel="");
 
 # %% tags=["hide-input"]
 last = curves["U-Net"][-1]
@@ -285,7 +285,7 @@ Scrubber(sliders, parts, [gap_curve], title="What the U-Net makes of noisy image
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.8))
-gaps_beside({name: found[-1] for name, found in curves.items()}, ax)
+gaps_beside({name: found[-1] for name, found in curves.items()}, ax);
 
 # %% [markdown]
 # ## How sure can we be?

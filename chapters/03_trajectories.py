@@ -118,12 +118,12 @@ scores = {
 }
 copying = {name: {n: [of(x, splits[n]) for x in drawn[n]] for n in runs} for name, of in scores.items()}
 nulls = {name: {n: of(splits[n].val.x, splits[n]) for n in runs} for name, of in list(scores.items())[:2]}
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+fig, axes = plt.subplots(1, 3, figsize=(9, 3))
 for ax, (name, found) in zip(axes, copying.items()):
     draw.over_training({n: (seen[n], values) for n, values in found.items()}, ax, nulls.get(name))
     ax.set(ylabel=name)
 axes[0].legend()
-axes[2].axhline(0, color=plots.NEUTRAL, lw=0.8)
+axes[2].axhline(0, color=plots.NEUTRAL, lw=0.8);
 
 # %% tags=["hide-input"]
 def told(estimate: dg.Estimate, null: float, above: str, below: str, unsure: str) -> str:
@@ -172,7 +172,7 @@ for n, found in runs.items():
     terms[n] = [gap_terms(x, s.train.x, s.val.x) for x in drawn[n]]
     luck[n] = neighbour_gap(s.rest.x, s.train.x, s.val.x)
     followed[n] = [t.gap.minus(luck[n]) for t in terms[n]]
-fig, axes = plt.subplots(1, len(runs), figsize=(3.7 * len(runs), 3.5))
+fig, axes = plt.subplots(1, len(runs), figsize=(3 * len(runs), 3.1))
 for ax, n in zip(axes, runs):
     gap_and_samples(seen[n], gaps[n], followed[n], ax)
     ax.set(title=f"{n:,} training images", ylabel="relative gap" if ax is axes[0] else "")
@@ -216,7 +216,7 @@ distances = {
     space: {n: [along.frechet(*pair, splits[n], space, seed=seed) for pair in zip(runs[n], drawn[n])] for n in runs}
     for space in spaces
 }
-fig, axes = plt.subplots(2, 2, figsize=(9.5, 6.4))
+fig, axes = plt.subplots(2, 2, figsize=(8.5, 6))
 for (left, right), space in zip(axes, spaces):
     draw.frechet_distances(seen[main], distances[space][main], left)
     left.set(title=f"{space}: {main:,} training images")
@@ -259,14 +259,14 @@ found = {n: along.passages(runs[n][-1], splits[n], **sampler) for n in runs}
 levels = found[main]["trajectory"].sigmas
 window = peak_window(curves[main][-1], levels)
 places = {n: place(passages, seed=seed) for n, passages in found.items()}
-fig, axes = plt.subplots(1, 3, figsize=(11.5, 3.5))
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
 for ax, measure, name in zip(axes, ("similarity", "similarity_val"), ("training", "validation")):
     draw.measure_over_sigma(found[main], measure, ax, levels[window])
     ax.set(ylabel=f"similarity to nearest {name} image", ylim=(0, 1.05))
 axes[0].legend(loc="lower left")
 for n, style in draw.size_styles(list(runs)).items():
     draw.place_over_sigma(levels, places[n], axes[2], **style)
-draw.place_frame(axes[2]).legend(loc="upper left", fontsize=7)
+draw.place_frame(axes[2]).legend(loc="upper left", fontsize=7);
 
 # %% tags=["hide-input"]
 def placed(n: int) -> tuple[float, float, float]:
@@ -313,7 +313,7 @@ glue("window", f"{float(levels[window].min()):.2g} to {float(levels[window].max(
 # %%
 panels = {"shell": "shell ratio", "inside": "shell coverage", "concentration": r"concentration $W_\sigma$",
           "distance": "distance to optimal denoiser"}  # fmt: skip
-fig, axes = plt.subplots(2, 3, figsize=(11.5, 6.2), sharex=True)
+fig, axes = plt.subplots(2, 3, figsize=(9, 5.6), sharex=True)
 for ax, (measure, name) in zip((axes[0, 0], axes[0, 1], axes[1, 0], axes[1, 1]), panels.items()):
     draw.measure_over_sigma(found[main], measure, ax, levels[window])
     ax.set(ylabel=name)
@@ -325,7 +325,7 @@ for (measure, at), mark in zip(by_measure.items(), ("o", "s", "^")):
     draw.place_over_sigma(levels, at, axes[0, 2], marker=mark, label=panels[measure], ls="none")
 draw.place_frame(draw.noise_axis(axes[0, 2], levels[window])).legend(fontsize=7)
 axes[1, 2].plot(sigmas, curves[main][-1].gap, color=plots.TRAIN)
-draw.noise_axis(axes[1, 2], levels[window]).set(ylabel="gap of the denoiser $G(\\sigma)$")
+draw.noise_axis(axes[1, 2], levels[window]).set(ylabel="gap of the denoiser $G(\\sigma)$");
 
 # %% tags=["hide-input"]
 at = by_measure["shell"]
@@ -354,7 +354,7 @@ glue("leaves", text[0].upper() + text[1:], display=False)
 
 # %%
 stopped = {part: [t.gap.minus(luck[main]) for t in passage.gap] for part, passage in found[main].items()}
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.2))
 for part, (label, style) in draw.PARTS.items():
     for ax in axes if part == "trajectory" else axes[:1]:
         errors = [1.96 * e.stderr for e in stopped[part]]
@@ -384,7 +384,7 @@ glue("early_sigma", f"{float(levels[largest]):.2g}", display=False)
 # null.
 
 # %%
-fig, axes = plt.subplots(2, 2, figsize=(9.5, 6.2))
+fig, axes = plt.subplots(2, 2, figsize=(8.5, 5.8))
 swaps, back, groups = {}, {}, along.windows(dg.edm_sigmas(settings.steps), 4)
 starts = [i for i, level in enumerate(levels) if 0.03 < level < 8]
 for (swap, rate), n in zip(axes.T, (smallest, main)):
@@ -439,7 +439,7 @@ for n, config in settings.twins.items():
     agreement[n] = reproducibility(*(evaluate.samples(snapshot, **sampler) for snapshot in (sibling, twin))).agreement
 churns = (0.0, settings.steps / 10, settings.steps / 2)
 stirred = [along.passage(last, split, churn=churn, **sampler) for churn in churns]
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+fig, axes = plt.subplots(1, 3, figsize=(9, 3))
 style = {"marker": "o", "color": plots.GENERATED}
 axes[0].errorbar(list(agreement), list(agreement.values()), [1.96 * a.stderr for a in agreement.values()], **style)
 axes[0].set(xscale="log", xlabel="training images", ylabel="agreement of twins")
@@ -451,7 +451,7 @@ axes[1].set(xlabel="churn $S$", ylabel="neighbour gap of samples")
 for churn, passage, style in zip(churns, stirred, draw.size_styles(churns).values()):
     at = place({**found[main], "trajectory": passage}, seed=seed)
     draw.place_over_sigma(levels, at, axes[2], **{**style, "label": f"churn {churn:g}"})
-draw.place_frame(axes[2]).legend(fontsize=7)
+draw.place_frame(axes[2]).legend(fontsize=7);
 
 # %% tags=["hide-input"]
 rise = agreement[max(agreement)].minus(agreement[min(agreement)])
@@ -488,7 +488,8 @@ lines = torch.stack([own, places[main].value[:, None].expand_as(own)], 1).permut
 curve = Curves(x=levels.flip(0), y=lines, labels=("this one", "mean of all"), x_label="noise level σ", log_x=True,
                y_label="place p(σ)", marker="noise level σ", colours=(plots.GENERATED, plots.NEUTRAL), limits=(-1.5, 2))  # fmt: skip
 names = [f"{k + 1}" for k in range(chosen)]
-sliders = [Slider("noise level σ", levels, start=settings.steps // 2), Slider("sample", names)]
+middle = next((i for i, value in enumerate(places[main].value) if not value.isnan()), settings.steps // 2)
+sliders = [Slider("noise level σ", levels, start=middle), Slider("sample", names)]
 Scrubber(sliders, rows, [curve], title="Along a sampling trajectory", play="noise level σ")
 
 # %% [markdown]
@@ -499,9 +500,9 @@ Scrubber(sliders, rows, [curve], title="Along a sampling trajectory", play="nois
 # training; another seed of the split gives other networks, see {doc}`reproduce`.
 
 # %% tags=["hide-input"]
-table = {"G at its peak": gaps, "gap of samples": followed, **copying}
+table = {"G at its peak": gaps, "gap of samples": followed, **copying}  # of the last stop
 shown = {k: {f"{n:,}": f"{float(of[n][-1]):.3f} ± {of[n][-1].stderr:.3f}" for n in runs} for k, of in table.items()}
-pd.DataFrame(shown).T.rename_axis("training images", axis=1)
+pd.DataFrame(shown).T.rename_axis("training images", axis=1).rename(index=lambda name: name.replace("$C_T$", "C_T"))
 
 # %% tags=["hide-input"]
 book.ledger(

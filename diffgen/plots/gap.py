@@ -83,12 +83,14 @@ def onset_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes
     sigmas, begun = np.asarray(curves[0].sigmas), np.asarray(onset.high) < len(images) - 1
     at, low, high = (seen[np.asarray(k)] for k in onset)
     for where, mark, label in ((begun, "o", "overfit onset"), (~begun, "^", "not decided by the end")):
+        if not where.any():
+            continue
         style = {"fmt": mark, "ms": 5, "lw": 1.2, "color": VAL, "mfc": VAL if mark == "o" else "none"}
         ax.errorbar(sigmas[where], at[where], np.stack([at - low, high - at])[:, where], label=label, **style)
     ax.set(xscale="log", yscale="log", xlabel="noise level $\\sigma$", ylabel="images seen")
     ax.set_yticks(images, [EngFormatter(sep="", places=0)(n) for n in images])
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.legend()
+    ax.legend(loc="lower left")
     return ax
 
 
