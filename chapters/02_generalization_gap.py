@@ -175,7 +175,7 @@ glue("n_evaluated", raw["U-Net"][-1].n, display=False)
 
 # %% [markdown]
 # Each line is a snapshot, each band a 95 % interval from the {glue:text}`n_evaluated` images a split that were
-# evaluated. The bands are wide because images differ in how hard they are: with other images the whole curve would lie
+# evaluated. (The axis is to scale up to 0.2 and logarithmic above.) The bands are wide because images differ in how hard they are: with other images the whole curve would lie
 # higher or lower. That is not a property of the network, and it can be taken out.
 #
 # The black line, where there is one, joins the *overfit onsets*: for each noise level, the gap at the moment of training
@@ -285,9 +285,18 @@ Scrubber(sliders, parts, [gap_curve], title="What the U-Net makes of noisy image
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.8))
-gaps_beside({name: found[-1] for name, found in curves.items()}, ax);
+gaps_beside({name: found[-1] for name, found in curves.items()}, ax)
+for name, found in (("unet", "U-Net"), ("transformer", "transformer")):
+    top = curves[found][-1].peak
+    glue(f"beside_{name}", f"{float(top):.3f} ± {top.stderr:.3f}", display=False)
+    glue(f"loss_{name}", float(runs[found][-1].run.log.loss.iloc[-10:].mean()), display=False)
 
 # %% [markdown]
+# The largest gap of the U-Net is {glue:text}`beside_unet`, that of the transformer {glue:text}`beside_transformer`. They
+# have about as many parameters and saw equally many images in the same order; but the training loss of the one ended at
+# {glue:text}`loss_unet:.2f` and that of the other at {glue:text}`loss_transformer:.2f`. A network that fits less has less
+# to show a gap with, so the comparison says whether both have one, and not which kind keeps more.
+#
 # ## How sure can we be?
 #
 # A peak is picked because it is high, so its height has to be judged with care: the interval of a maximum is not the

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator
 
 from diffgen.metrics.bootstrap import overfit_onset
 from diffgen.metrics.gap import GapCurve
@@ -47,6 +47,17 @@ def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: i
     return ax
 
 
+def gap_axes(ax: Axes) -> Axes:
+    """Axes of G over σ: to scale up to 0.2, logarithmic above: what grows hundredfold is seen from its start."""
+    ax.axhline(0, color=NEUTRAL, lw=0.8)
+    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
+    ax.set_yscale("symlog", linthresh=0.2, linscale=1.5)
+    ax.yaxis.set_major_locator(FixedLocator([-0.2, -0.1, 0, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+    return ax
+
+
 def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, bar: bool = True) -> Axes:
     """G(σ), one line a snapshot, coloured by images seen; the black line joins the overfit onsets of all σ (Figure 2).
 
@@ -59,14 +70,13 @@ def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, 
     colours = plt.cm.ScalarMappable(LogNorm(images[0], images[-1]), "viridis_r")
     for seen, curve in zip(images, curves):
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
-    ax.axhline(0, color=NEUTRAL, lw=0.8)
     onset = overfit_onset(curves)
     gaps = torch.stack([c.gap for c in curves])[onset.at, torch.arange(len(onset.at))]
     begun = onset.high < len(curves) - 1  # elsewhere it may still come
     if begun.any():
         ax.plot(curves[0].sigmas[begun], gaps[begun], color="black", lw=2, marker="o", ms=4, label="overfit onset")
         ax.legend(loc="upper left")
-    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
+    gap_axes(ax)
     if bar:
         scale = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep="", places=0))
         scale.ax.yaxis.set_minor_formatter(NullFormatter())
@@ -98,7 +108,5 @@ def gaps_beside(curves: Mapping[str, GapCurve], ax: Axes) -> Axes:
     """G(σ) of several denoisers, a line each."""
     for (name, curve), style in zip(curves.items(), LINES, strict=False):
         band(curve.sigmas, curve.gap, curve.stderr, ax, label=name, **style)
-    ax.axhline(0, color=NEUTRAL, lw=0.8)
-    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    ax.legend()
+    gap_axes(ax).legend()
     return ax
