@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,10 @@ SECONDS_OF_SILENCE = 3.0
 """How long one waits for another process that trains the same config, before one says so."""
 
 CONFIG = TypeAdapter(TrainConfig)
-DECIDING = ("denoiser.py", "ema.py", "loss.py", "precondition.py", "rng.py", "schedule.py", "train.py", "nets", "data")
+DECIDING = (
+    "denoiser.py", "ema.py", "loss.py", "precondition.py", "rng.py", "schedule.py", "train.py", "nets", "data",
+    "metrics/clusters.py", "metrics/features.py",
+)  # fmt: skip
 """The sources that decide what a config trains to."""
 
 
@@ -65,13 +68,25 @@ def fingerprint(sources: tuple[str, ...] = DECIDING) -> str:
 def run_name(config: TrainConfig, code: str | None = None) -> str:
     """The name of a config's run folder: what a person wants to read, and a hash of all that decides the result.
 
-    That is the config and the code, `fingerprint()`; a stored run goes by its config alone, code = "".
+    That is what the config says beside defaults, so that it keeps its name when configs learn to say more, and the
+    code, `fingerprint()`. A stored run goes by its config alone, code = "".
     """
     code = fingerprint() if code is None else code
-    key = hashlib.sha256(CONFIG.dump_json(config) + code.encode()).hexdigest()[:10]
+    key = hashlib.sha256((json.dumps(_said(config)) + code).encode()).hexdigest()[:10]
     data, network = config.data, config.network
     parts = [data.name, getattr(data, "size", None), f"n{data.n_train}", network.kind]
     return "-".join(str(part) for part in parts if part is not None) + f"-{key}"
+
+
+def _said(value: Any) -> Any:
+    """A config as JSON: the names of its classes, and those of their fields that differ from their defaults."""
+    if isinstance(value, tuple | list):
+        return [_said(item) for item in value]
+    if not is_dataclass(value):
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    default = {f.name: f.default_factory() if f.default_factory is not MISSING else f.default for f in fields(value)}
+    said = {name: _said(getattr(value, name)) for name in default if getattr(value, name) != default[name]}
+    return {type(value).__name__: said}
 
 
 @dataclass(frozen=True)
@@ -142,7 +157,8 @@ class Run:
 def find_run(config: TrainConfig, root: str | Path = "runs") -> Run:
     """The run of a config under the folder `root`: the stored one if there is one, else its own, trained or not."""
     stored = Run(Path(root) / run_name(config, code=""))
-    return stored if stored.stored else Run(Path(root) / run_name(config))
+    # a default that has changed since would lend its name to another config
+    return stored if stored.stored and stored.config == config else Run(Path(root) / run_name(config))
 
 
 def train(

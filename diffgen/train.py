@@ -108,7 +108,9 @@ class TrainConfig:
 
 def classes_of(config: TrainConfig, split: Split) -> int:
     """Number of classes that the network is told of, 0 if it is unconditional."""
-    return int(split.train.labels.max()) + 1 if config.conditional and split.train.labels is not None else 0
+    if not config.conditional or split.train.labels is None:
+        return 0
+    return 1 + max(int(part.labels.max()) for part in (split.train, split.val) if part.labels is not None)
 
 
 def build_denoiser(config: TrainConfig, shape: tuple[int, ...], classes: int, sigma_data: float) -> Preconditioned:

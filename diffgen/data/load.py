@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from diffgen.data import fashion_mnist
+from diffgen.data.labels import LabelName, relabelled
 from diffgen.data.split import Points, Split
 
 DataName = Literal["fashion_mnist", "fashion_mnist_70k"]
@@ -24,10 +25,13 @@ class DataConfig:
         n_train: number of training images.
         n_val: number of validation images.
         skip: leave out so many images of the pool before the training images begin; see `DataConfig.reference`.
+        labels: "classes" (the ten of Fashion-MNIST), "clusters", "random" or "images": see `labels.relabelled`.
+        n_labels: how many "clusters" or "random" labels.
         seed: of the permutation that splits the pool.
 
     Raises:
-        ValueError: an unknown name or size, a number that is not whole or out of range, more images than there are.
+        ValueError: an unknown name, size or kind of labels, a number that is not whole or out of range, more images
+            than there are.
     """
 
     name: DataName = "fashion_mnist"
@@ -35,16 +39,23 @@ class DataConfig:
     n_train: int
     n_val: int
     skip: int = 0
+    labels: LabelName = "classes"
+    n_labels: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in get_args(DataName):
             raise ValueError(f"name is {self.name!r}: the data sets are {', '.join(map(repr, get_args(DataName)))}")
-        for field, least in {"size": 1, "n_train": 1, "n_val": 1, "skip": 0, "seed": 0}.items():
+        for field, least in {"size": 1, "n_train": 1, "n_val": 1, "skip": 0, "n_labels": 1, "seed": 0}.items():
             object.__setattr__(self, field, _whole(field, getattr(self, field), least))
         if self.size not in fashion_mnist.SIZES:
             sizes = ", ".join(map(str, fashion_mnist.SIZES))
             raise ValueError(f"size is {self.size}: {self.name} comes in {sizes} pixels")
+        if self.labels not in get_args(LabelName):
+            kinds = ", ".join(map(repr, get_args(LabelName)))
+            raise ValueError(f"labels is {self.labels!r}: images are labelled by {kinds}")
+        if self.labels == "clusters" and self.n_labels > self.n_train:
+            raise ValueError(f"n_labels is {self.n_labels}: {self.n_train} images have at most as many clusters")
         pool = fashion_mnist.POOL_SIZES[self.name]
         parts = {"skip": self.skip} if self.skip else {}
         parts |= {"n_train": self.n_train, "n_val": self.n_val}
@@ -68,7 +79,7 @@ class DataConfig:
         left = fashion_mnist.POOL_SIZES[self.name] - skip - self.n_val
         if left < 1:
             raise ValueError(f"n_train + n_val leaves nothing of {self.name} for a reference: ask for fewer of either")
-        return replace(self, skip=skip, n_train=left)
+        return replace(self, skip=skip, n_train=left, labels="classes", n_labels=10)
 
     def load(self) -> Split:
         """Read the images and split them.
@@ -91,12 +102,13 @@ class DataConfig:
         cuts = {"train": order[self.skip : end], "val": order[::-1][: self.n_val]}
         if end + self.n_val < len(order):
             cuts["rest"] = order[end : len(order) - self.n_val]
-        return Split(
+        split = Split(
             **{
                 part: Points(fashion_mnist.to_tensor(images[index], self.size), torch.from_numpy(labels[index]).long())
                 for part, index in cuts.items()
             }
         )
+        return relabelled(split, self.labels, self.n_labels, self.seed)
 
 
 def load_data(name: DataName, *, size: int, n_train: int, n_val: int, seed: int = 0) -> Split:
