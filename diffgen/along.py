@@ -222,7 +222,7 @@ def returned(
 
 
 def frechet(
-    snapshot: Snapshot, drawn: Tensor, split: Split, space: str = "classifier", *, resamples: int = 20, seed: int = 0
+    snapshot: Snapshot, drawn: Tensor, split: Split, space: str = "classifier", *, resamples: int = 12, seed: int = 0
 ) -> FrechetGap:
     """The Fréchet gap of samples of a snapshot, see `frechet_gap`.
 
@@ -232,8 +232,8 @@ def frechet(
         split: its data.
         space: "classifier", the features that come with the package, or "pixels", `COMPONENTS` principal components,
             fitted to training and validation images alike.
-        resamples: bootstrap samples.
-        seed: of subsets and bootstrap.
+        resamples: draws for the standard errors.
+        seed: of subsets and draws.
 
     Raises:
         ValueError: an unknown space, and what `frechet_gap` raises.

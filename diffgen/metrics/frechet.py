@@ -11,6 +11,9 @@ from torch import Tensor
 from diffgen.metrics.estimate import Estimate
 from diffgen.rng import generator
 
+STEP = 0.25
+"""How far weights go from 1 towards a bootstrap's counts: far enough to be told from rounding, none below 0."""
+
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """The squared 2-Wasserstein distance between the Gaussians with the means and covariances of two samples.
@@ -100,19 +103,20 @@ def frechet_gap(
     gaps in question (Marion and Wu 2026, arXiv 2605.06077): rest no verdict on this figure alone, and see that fresh
     points in place of the samples give 0 within its error, and training points a gap well above it.
 
-    Standard errors come from drawing samples, training and validation points anew with replacement. Drawn points occur
-    several times, which adds bias: the spread of the draws is used, not their place. It is right where samples differ
-    from the data by more than the bias, FD_gt ≫ FD_tt; where a distance is nothing but bias, as FD_tt is, and with it
-    the gap of samples as good as data, it is about twice what it should be. Cost: 3 · subsets · (1 + resamples) traces
-    of roots of F×F matrices.
+    Standard errors come from counting points more and less often, as a bootstrap would draw them, w = 1 ± s (count − 1)
+    with s small: half the difference of the two is a draw's linear effect ℓ on a distance, half their sum, less the
+    distance, its quadratic effect q. Where a distance is nothing but bias, as FD_tt is, and with it the gap of samples
+    as good as data, q is all there is, and a bootstrap, which meets the sample's own chance deviation as well, counts it
+    three times, ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · resamples traces of roots
+    of F×F matrices.
 
     Args:
         samples: features of generated data, (S, *), flattened to (S, F). Take S and n well above F.
         train: features of training data, (N, *), N ≥ 4.
         val: features of validation data, (M, *), M ≥ 2.
         subsets: how many training subsets at most.
-        resamples: bootstrap samples.
-        seed: of the subsets and of the bootstrap.
+        resamples: draws for the standard errors.
+        seed: of the subsets and of the draws.
 
     Returns:
         `FrechetGap`: .to_val .to_train .train_val .train_train .raw .corrected, each with .stderr, .n and .interval().
@@ -120,7 +124,8 @@ def frechet_gap(
     Raises:
         ValueError: too few points, subsets or resamples below two, different F, or values that are not finite.
 
-    Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (the gap and both baselines); Efron 1979 (the bootstrap).
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (the gap and both baselines); Efron 1979 (the bootstrap, by
+        whose counts points are weighted).
     """
     if subsets < 2 or resamples < 2:
         raise ValueError(f"subsets is {subsets} and resamples {resamples}: take two or more of each")
@@ -138,16 +143,28 @@ def frechet_gap(
             )
     sets = [samples, val, *(train[part.to(train.device)] for part in parts)]
     exact = _gap_distances([_moments(x) for x in sets])
-    draws = torch.stack([_gap_distances([_drawn_moments(x, random) for x in sets]) for _ in range(resamples)])
-    errors = draws - draws.mean(0)
+    more, less = [], []
+    for _ in range(resamples):
+        counts = [torch.randint(len(x), (len(x),), generator=random).bincount(minlength=len(x)).to(x) for x in sets]
+        for found, step in ((more, STEP), (less, -STEP)):
+            weighted = [_weighted_moments(x, 1 + step * (count - 1)) for x, count in zip(sets, counts)]
+            found.append(_gap_distances(weighted))
+    more, less = torch.stack(more) - exact, torch.stack(less) - exact
+    linear, quadratic = (more - less) / (2 * STEP), (more + less) / (2 * STEP**2)
+
+    def stderr(of: Tensor) -> Tensor:
+        """Of the sum of the distances with these factors, (4,)."""
+        once, twice = (linear @ of).var(), (quadratic @ of).var()
+        return (once - twice).clamp(min=twice).sqrt()  # at least what is left where nothing is linear
 
     def estimate(numerator: Tensor) -> Estimate:
         """Of the ratio of (exact @ numerator) to FD_gt, by the delta method."""
         ratio = exact @ numerator / exact[1]
-        return Estimate(ratio, (errors @ numerator - ratio * errors[:, 1]).std() / exact[1], n)
+        return Estimate(ratio, stderr(numerator - ratio * of_train) / exact[1], n)
 
     raw, corrected = exact.new_tensor([[1.0, -1, 0, 0], [1, -1, -1, 1]])
-    of_distances = (Estimate(value, stderr, n) for value, stderr in zip(exact, draws.std(0)))
+    of_train = exact.new_tensor([0.0, 1, 0, 0])
+    of_distances = (Estimate(value, stderr(one), n) for value, one in zip(exact, torch.eye(4).to(exact)))
     return FrechetGap(*of_distances, estimate(raw), estimate(corrected))
 
 
@@ -159,14 +176,13 @@ def _gap_distances(moments: list[tuple[Tensor, Tensor]]) -> Tensor:
     return torch.stack([torch.stack(distances).mean() for distances in found]).cpu()
 
 
-def _drawn_moments(features: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`_moments` of as many rows drawn with replacement, by way of the covariance, which is faster.
+def _weighted_moments(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """`_moments` of rows that count as often as their weights say, by way of the covariance, which is faster.
 
-    It loses half of the digits that `_moments` keeps, a part in 10⁸: nothing beside the spread that it is for.
+    It loses half of the digits that `_moments` keeps, a part in 10⁸: nothing beside the effects that it is for.
     """
     n = len(features)
-    counts = torch.randint(n, (n,), generator=random).bincount(minlength=n).to(features)
-    mean = counts @ features / n
-    covariance = (features * counts[:, None]).T @ features - n * mean.outer(mean)
+    mean = weights @ features / n
+    covariance = (features * weights[:, None]).T @ features - n * mean.outer(mean)
     variances, axes = torch.linalg.eigh(covariance / (n - 1))
     return mean, variances.clamp(min=0).sqrt()[:, None] * axes.T
