@@ -106,9 +106,9 @@ def frechet_gap(
     Standard errors come from counting points more and less often, as a bootstrap would draw them, w = 1 ± s (count − 1)
     with s small: half the difference of the two is a draw's linear effect ℓ on a distance, half their sum, less the
     distance, its quadratic effect q. Where a distance is nothing but bias, as FD_tt is, and with it the gap of samples
-    as good as data, q is all there is, and a bootstrap, which meets the sample's own chance deviation as well, counts it
-    three times, ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · resamples traces of roots
-    of F×F matrices.
+    as good as data, q is all there is. A bootstrap, which meets the sample's own chance deviation as well, counts it
+    three times, and ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · resamples traces of
+    roots of F×F matrices.
 
     Args:
         samples: features of generated data, (S, *), flattened to (S, F). Take S and n well above F.
