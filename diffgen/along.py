@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffgen.data import Points, Split
-from diffgen.evaluate import initial_noise
+from diffgen.evaluate import from_bytes, initial_noise, to_bytes
 from diffgen.guidance import Batched, Swapped
 from diffgen.metrics.copying import returns
 from diffgen.metrics.estimate import Estimate
@@ -171,10 +171,10 @@ def swapped_samples(
         if window is not None:
             denoiser = Swapped(denoiser, early.denoiser(device=device), *window)
         start = (sigmas[0] * initial_noise(n, late.shape, seed)).to(device)
-        return {"samples": sample(Batched(denoiser), start, sigmas).cpu()}
+        return {"samples": to_bytes(sample(Batched(denoiser), start, sigmas).cpu())}
 
     other = {"run": early.run.key, "images": early.images, "window": window and [float(end) for end in window]}
-    return kept(late, "swapped", {"n": n, "steps": steps, "seed": seed, **other}, compute)["samples"]
+    return from_bytes(kept(late, "swapped", {"n": n, "steps": steps, "seed": seed, **other}, compute)["samples"])
 
 
 def windows(sigmas: Tensor, count: int) -> list[tuple[float, float]]:

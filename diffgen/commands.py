@@ -123,7 +123,7 @@ def draw(
     if output.suffix not in (".png", ".safetensors"):
         raise ValueError(f"output is {output}: give a file that ends in .png or .safetensors")
     snapshot = _snapshot(path)
-    x = evaluation.samples(snapshot, n, steps=steps, seed=seed, device=device)
+    x = evaluation.drawn(snapshot, n, steps=steps, seed=seed, device=device)
     if output.suffix == ".png":
         import matplotlib.pyplot as plt
 

@@ -184,11 +184,10 @@ def denoised(
         denoiser = Batched(snapshot.denoiser(device=device))
         labels = None if points.labels is None else points.labels.to(device)
         found = torch.stack([denoiser(rows.to(device), torch.tensor(s), labels).cpu() for rows, s in zip(x, levels)])
-        return {"denoised": ((found + 1) * 127.5).round().clamp(0, 255).byte()}
+        return {"denoised": to_bytes(found)}
 
     settings = {"sigmas": levels, "images": digest(points), "seed": seed}
-    found = kept(snapshot, "denoised", settings, compute)["denoised"].float() / 127.5 - 1
-    return x.clamp(-1, 1), found
+    return x.clamp(-1, 1), from_bytes(kept(snapshot, "denoised", settings, compute)["denoised"])
 
 
 def samples(
@@ -204,6 +203,8 @@ def samples(
 ) -> Tensor:
     """Draw n samples of a snapshot by Heun's method; the i-th starts from the same noise in every snapshot.
 
+    They are kept as images of 256 steps, see `to_bytes`, as Fréchet distances of the literature are computed from.
+
     Args:
         snapshot: what to sample from.
         n: how many.
@@ -215,22 +216,49 @@ def samples(
         batch_size: samples at a time: it changes memory and speed, not the result.
 
     Returns:
-        (n, *), on the CPU.
+        (n, *), on the CPU, cut off at ±1.
     """
 
     def compute() -> dict[str, Tensor]:
-        denoiser, sigmas = guided(snapshot, guide, device), edm_sigmas(steps)
-        noise = sigmas[0] * initial_noise(n, snapshot.shape, seed)
-        parts = zip(noise.split(batch_size), [None] * n if labels is None else labels.split(batch_size))
-        done = [
-            sample(denoiser, x.to(device), sigmas, None if c is None else c.to(device)).cpu()
-            for x, c in tqdm(list(parts), desc="sampling", unit="batch", leave=False)
-        ]
-        return {"samples": torch.cat(done)}
+        options = {"steps": steps, "labels": labels, "seed": seed, "device": device, "batch_size": batch_size}
+        return {"samples": to_bytes(drawn(snapshot, n, guide=guide, **options))}
 
     classes = None if labels is None else labels.tolist()
     settings = {"n": n, "steps": steps, "labels": classes, "seed": seed, "guide": guide and guide.settings}
-    return kept(snapshot, "samples", settings, compute)["samples"]
+    return from_bytes(kept(snapshot, "samples", settings, compute)["samples"])
+
+
+def drawn(
+    snapshot: Snapshot,
+    n: int,
+    *,
+    guide: Guide | None = None,
+    steps: int = 32,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    batch_size: int = 256,
+    progress: bool = True,
+) -> Tensor:
+    """The `samples`, neither kept nor rounded."""
+    denoiser, sigmas = guided(snapshot, guide, device), edm_sigmas(steps)
+    noise = sigmas[0] * initial_noise(n, snapshot.shape, seed)
+    parts = zip(noise.split(batch_size), [None] * n if labels is None else labels.split(batch_size))
+    done = [
+        sample(denoiser, x.to(device), sigmas, None if c is None else c.to(device)).cpu()
+        for x, c in tqdm(list(parts), desc="sampling", unit="batch", leave=False, disable=not progress)
+    ]
+    return torch.cat(done)
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Images in [−1, 1] in 256 steps, cut off at the ends: as image files hold them, and as they are kept."""
+    return ((x + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def from_bytes(x: Tensor) -> Tensor:
+    """The images back from `to_bytes`, float32."""
+    return x.float() / 127.5 - 1
 
 
 def initial_noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:

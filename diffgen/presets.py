@@ -12,6 +12,7 @@ from diffgen.data import DataConfig
 from diffgen.data.fashion_mnist import POOL_SIZES
 from diffgen.ema import HalfLife
 from diffgen.nets import DiTConfig, UNetConfig
+from diffgen.scaling import Scaling
 from diffgen.train import TrainConfig
 
 PresetName = Literal["smoke", "quick", "standard", "paper"]
@@ -31,9 +32,7 @@ class Preset:
         sizes: training-set sizes of chapter 3 beside that of the main model.
         sizes_images: images seen by its models of other sizes, one of the stops of the main model.
         trajectories: samples a snapshot, and images a split, in chapter 3.
-        scaling_n_train: training-set sizes of chapter 4.
-        scaling_channels: widths of chapter 4.
-        scaling_images: images seen by each of its models.
+        scaling: the runs of chapter 4, and how they are measured.
         sigmas: noise levels at which gaps are evaluated, log-spaced from `sigma_min` to `sigma_max`.
         evaluate: images a split in gaps.
         samples: samples drawn from a snapshot.
@@ -50,9 +49,7 @@ class Preset:
     sizes: tuple[int, ...]
     sizes_images: int
     trajectories: int
-    scaling_n_train: tuple[int, ...]
-    scaling_channels: tuple[int, ...]
-    scaling_images: int
+    scaling: Scaling
     sigmas: int
     sigma_min: float = 0.02
     sigma_max: float = 40
@@ -80,15 +77,9 @@ class Preset:
 
     @property
     def by_size(self) -> dict[int, TrainConfig]:
-        """The runs of chapter 3 by training-set size: the main one, and others that stop where it stops, but earlier.
-
-        A run that chapter 4 trains anyway, at least as long, is taken as it is.
-        """
-        shared = list(self.scaling.values())
-        found = {self.train.data.n_train: self.train}
-        for n in self.sizes:
-            whole = self.train.with_(data=replace(self.train.data, n_train=n))
-            found[n] = whole if whole in shared else self._until(whole)
+        """The runs of chapter 3 by training-set size: the main one, and others that share its first stops."""
+        found = {n: self._until(self.train.with_(data=replace(self.train.data, n_train=n))) for n in self.sizes}
+        found[self.train.data.n_train] = self.train
         return dict(sorted(found.items()))
 
     @property
@@ -109,63 +100,72 @@ class Preset:
         stops = self.train.snapshot_images
         return config.with_(images=self.sizes_images, snapshots=stops.index(self.sizes_images) + 1)
 
-    @property
-    def scaling(self) -> dict[tuple[int, int], TrainConfig]:
-        """The runs of chapter 4 by (training-set size, width): all else equal to the main one."""
-        return {
-            (n, channels): self.train.with_(
-                data=replace(self.train.data, n_train=n),
-                network=replace(self.train.network, channels=channels),
-                images=self.scaling_images,
-            )
-            for n in self.scaling_n_train
-            for channels in self.scaling_channels
-        }
-
 
 def smoke(seed: int = 0) -> Preset:
     """Seconds a chapter: proves that everything runs, and nothing else."""
+    train = TrainConfig(
+        data=DataConfig(name="fashion_mnist", size=14, n_train=64, n_val=64, seed=seed),
+        network=UNetConfig(channels=8),
+        images=1_024, batch=64, snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),), seed=seed,
+    )  # fmt: skip
+    scaling = Scaling(
+        base=train.with_(images=512, snapshots=2),
+        n_train=(32, 64), channels=(8, 12), middle=(32, 8), clusters=(2,),
+        transformer=DiTConfig(patch=2, width=16, depth=2), sigmas=6, evaluate=32, samples=24, steps=4,
+    )  # fmt: skip
     return Preset(
-        train=TrainConfig(
-            data=DataConfig(name="fashion_mnist", size=14, n_train=64, n_val=64, seed=seed),
-            network=UNetConfig(channels=8),
-            images=1_024, batch=64, snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),), seed=seed,
-        ),
+        train=train,
         small=UNetConfig(channels=4), transformer=DiTConfig(patch=2, width=16, depth=2), reference_images=512,
         sizes=(8, 96), sizes_images=512, trajectories=24,
-        scaling_n_train=(32, 64), scaling_channels=(8, 12), scaling_images=512,
+        scaling=scaling,
         sigmas=6, evaluate=48, samples=24, steps=4, toy_draws=20, weights=(0, 1),
     )  # fmt: skip
 
 
 def quick(seed: int = 0) -> Preset:
     """The default: real training on the bundled images, the whole book in minutes on two cores."""
+    train = TrainConfig(
+        data=DataConfig(name="fashion_mnist", size=14, n_train=256, n_val=1_024, seed=seed),
+        network=UNetConfig(channels=24),
+        images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, precision="bf16", seed=seed,
+    )  # fmt: skip
+    scaling = Scaling(
+        base=train.with_(images=12_992, snapshots=5),
+        n_train=(64, 256, 1_024), channels=(8, 16), middle=(256, 8), clusters=(10, 50),
+        transformer=DiTConfig(patch=2, width=32, depth=2), sigmas=8, evaluate=128, samples=96, steps=10,
+    )  # fmt: skip
     return Preset(
-        train=TrainConfig(
-            data=DataConfig(name="fashion_mnist", size=14, n_train=256, n_val=1_024, seed=seed),
-            network=UNetConfig(channels=24),
-            images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, precision="bf16", seed=seed,
-        ),
+        train=train,
         small=UNetConfig(channels=8), transformer=DiTConfig(patch=2, width=64, depth=3),
         sizes=(8, 1_024), sizes_images=12_992, trajectories=160,
-        scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=32_768,
+        scaling=scaling,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
     )  # fmt: skip
 
 
 def standard(seed: int = 0) -> Preset:
     """An hour on two cores for chapter 2: images at full size, a training long enough to see what follows the gap."""
-    return Preset(
-        train=TrainConfig(
-            data=DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed),
-            network=UNetConfig(channels=24, multipliers=(1, 2, 4)),
-            images=500_000, batch=64, learning_rate=2e-3, warmup=4_096, decay=200_000, ema=(HalfLife(images=10_000),),
-            snapshots=8, first_snapshot=8_192, precision="bf16", seed=seed,
+    train = TrainConfig(
+        data=DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed),
+        network=UNetConfig(channels=24, multipliers=(1, 2, 4)),
+        images=500_000, batch=64, learning_rate=2e-3, warmup=4_096, decay=200_000, ema=(HalfLife(images=10_000),),
+        snapshots=8, first_snapshot=8_192, precision="bf16", seed=seed,
+    )  # fmt: skip
+    scaling = Scaling(
+        base=train.with_(
+            data=replace(train.data, size=14), network=UNetConfig(channels=16), images=98_304, warmup=2_048,
+            learning_rate=3e-3, decay=49_152, ema=(HalfLife(images=4_000),), snapshots=9, first_snapshot=2_048,
         ),
+        n_train=(128, 256, 512, 1_024, 2_048, 4_096), channels=(8, 16, 24), middle=(512, 16),
+        clusters=(2, 10, 50, 200), transformer=DiTConfig(patch=2, width=48, depth=3), reference_images=65_536,
+        sigmas=10, evaluate=192, samples=192, steps=12,
+    )  # fmt: skip
+    return Preset(
+        train=train,
         small=UNetConfig(channels=8, multipliers=(1, 2, 4)), transformer=DiTConfig(patch=4, width=96, depth=5),
         reference_images=200_000,
         sizes=(64, 4_096), sizes_images=154_432, trajectories=256,
-        scaling_n_train=(256, 1_024, 4_096), scaling_channels=(8, 16, 24), scaling_images=200_000,
+        scaling=scaling,
         sigmas=18, evaluate=1_024, samples=1_024, steps=18, toy_draws=1_000,
     )  # fmt: skip
 
@@ -175,17 +175,25 @@ def paper(seed: int = 0) -> Preset:
 
     64 noise levels in [0.002, 80], 8192 images a split, EDM's sampler with 32 steps, EDM's training settings.
     """
+    train = TrainConfig(
+        data=DataConfig(name="fashion_mnist_70k", size=28, n_train=50_000, n_val=10_000, seed=seed),
+        network=UNetConfig(channels=128, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
+        images=200_000_000, batch=512, learning_rate=1e-3, warmup=10_000_000, ema=(HalfLife(images=500_000),),
+        snapshots=25, first_snapshot=2_000_000, precision="bf16", seed=seed,
+    )  # fmt: skip
+    scaling = Scaling(
+        base=train.with_(images=100_000_000),
+        n_train=(1_024, 4_096, 16_384, 50_000), channels=(32, 64, 128), middle=(50_000, 64),
+        clusters=(2, 5, 10, 20, 50, 100, 200, 300, 400, 500),
+        transformer=DiTConfig(patch=2, width=256, depth=10, heads=4, dropout=0.13),
+        sigmas=64, sigma_min=0.002, sigma_max=80, evaluate=8_192, samples=10_000, steps=18,
+    )  # fmt: skip
     return Preset(
-        train=TrainConfig(
-            data=DataConfig(name="fashion_mnist_70k", size=28, n_train=50_000, n_val=10_000, seed=seed),
-            network=UNetConfig(channels=128, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
-            images=200_000_000, batch=512, learning_rate=1e-3, warmup=10_000_000, ema=(HalfLife(images=500_000),),
-            snapshots=25, first_snapshot=2_000_000, precision="bf16", seed=seed,
-        ),
+        train=train,
         small=UNetConfig(channels=64, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
         transformer=DiTConfig(patch=2, width=384, depth=12, heads=6, dropout=0.13), transformer_precision="bf16",
         sizes=(1_024, 8_192), sizes_images=92_830_720, trajectories=10_000,
-        scaling_n_train=(1_024, 8_192, 50_000), scaling_channels=(32, 64, 128), scaling_images=100_000_000,
+        scaling=scaling,
         sigmas=64, sigma_min=0.002, sigma_max=80, evaluate=8_192, samples=10_000, steps=32, toy_draws=1_000,
         weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
     )  # fmt: skip

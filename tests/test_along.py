@@ -55,7 +55,7 @@ def test_overlap_is_that_of_the_very_states(snapshots, split, found):
 
 
 def test_the_last_prediction_is_the_sample(snapshots, split, found):
-    samples = evaluate.samples(snapshots[-1], **STEPS)
+    samples = evaluate.drawn(snapshots[-1], **STEPS)
     distance = nearest(samples, split.train.x, k=2).distance
     two = torch.stack([found["trajectory"]["first"][-1], found["trajectory"]["second"][-1]], 1)
     torch.testing.assert_close(two, distance, rtol=1e-4, atol=1e-5)
@@ -92,7 +92,7 @@ def test_paths_are_the_trajectories_of_the_samples(snapshots):
     sigmas, x, denoised = along.paths(snapshots[-1], n=3, steps=4)
     assert torch.equal(sigmas, GRID[:-1])
     torch.testing.assert_close(x[0], (GRID[0] * evaluate.initial_noise(3, (1, 7, 7))).to(x))
-    torch.testing.assert_close(denoised[-1], evaluate.samples(snapshots[-1], **STEPS)[:3], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(denoised[-1], evaluate.drawn(snapshots[-1], **STEPS)[:3], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 3, 12, 16, 17])
@@ -145,13 +145,14 @@ def test_an_empty_window_is_the_late_snapshot_and_a_full_one_the_early(snapshots
     samples = {s.images: evaluate.samples(s, **STEPS) for s in snapshots}
     torch.testing.assert_close(along.swapped_samples(late, early, None, **STEPS), samples[late.images])
     full = (float(GRID[-2]), float(GRID[0]))
-    torch.testing.assert_close(along.swapped_samples(late, early, full, **STEPS), samples[early.images])
+    found = along.swapped_samples(late, early, full, **STEPS)
+    torch.testing.assert_close(found, samples[early.images], rtol=0, atol=1.01 / 127.5)  # a step of rounding
     middle = along.swapped_samples(late, early, (float(GRID[1]), float(GRID[1])), **STEPS)
     direct = dg.sample(
         dg.Swapped(late.denoiser(), early.denoiser(), float(GRID[1]), float(GRID[1])),
         GRID[0] * evaluate.initial_noise(12, (1, 7, 7)), GRID,
     )  # fmt: skip
-    torch.testing.assert_close(middle, direct)
+    torch.testing.assert_close(middle, direct.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-5)  # as images are kept
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 9])

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 from conftest import tiny
+from hypothesis import given
+from hypothesis import strategies as st
 
 import diffgen as dg
 from diffgen import evaluate
@@ -90,3 +92,19 @@ def test_denoised_images_are_those_whose_error_is_measured(snapshot):
         exact = snapshot.denoiser()(x, sigma).clamp(-1, 1)
         torch.testing.assert_close(estimate, exact, rtol=0, atol=1 / 255 + 1e-5)
     assert torch.equal(evaluate.denoised(snapshot, points, sigmas)[1], denoised)
+
+
+@given(st.integers(0, 255))
+def test_images_of_256_steps_are_kept_without_loss(step):
+    image = torch.full((2, 1, 4, 4), step, dtype=torch.uint8)
+    assert torch.equal(evaluate.to_bytes(evaluate.from_bytes(image)), image)
+
+
+def test_samples_are_kept_as_images_of_256_steps(tmp_path):
+    (*_, last) = dg.train(CONFIG, root=tmp_path, progress=False)
+    found, exact = evaluate.samples(last, 5, steps=3), evaluate.drawn(last, 5, steps=3, progress=False)
+    assert found.abs().max() <= 1
+    torch.testing.assert_close(found, exact.clamp(-1, 1), rtol=0, atol=0.5 / 127.5 + 1e-6)
+    files = list((last.run.folder / "results").glob("samples-*"))
+    assert len(files) == 1
+    assert files[0].stat().st_size < 5 * 14 * 14 + 2000, "a byte a pixel"
