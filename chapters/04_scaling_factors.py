@@ -15,19 +15,23 @@
 # (sec:scaling)=
 # # Scaling factors
 #
-# **Question: what makes a diffusion model memorize: more weights, or fewer images?**
+# **Question: what makes a diffusion model memorize: more weights, fewer images, finer labels, or just time?**
 #
 # One network on one training set has shown a gap ({doc}`02_generalization_gap`). Whether that is a fact about diffusion
 # models or about this one depends on what happens when its circumstances change. The optimal denoiser of a training set
 # copies whatever the set's size; so it is the *distance* of a network from that optimum that decides, and that distance
-# should shrink in two ways: with a larger network, which can represent sharper functions, and with fewer training images,
-# which leave less to represent. The paper's claim is that the two trade off: the gap grows with model size *relative to*
-# the size of the data set {cite:p}`kaiser2026`.
+# should shrink in several ways: with a larger network, which can represent sharper functions; with fewer training images,
+# which leave less to represent; with time; and with labels that tell the network which few images it may be looking at.
+# The paper's claim is that the gap grows with model size *relative to* the size of the data set, and with the granularity
+# of the condition {cite:p}`kaiser2026`. Others found that the time at which memorization begins grows in proportion to
+# the number of training images, while the time that it takes to generalize does not depend on it {cite:p}`bonnaire2025`,
+# and that labels raise memorization even when they are random {cite:p}`gu2023`.
 #
-# So we train a small grid of networks, two training-set sizes by two widths or more, and measure $G$ of {eq}`eq:gap` for
-# each. Two precautions make the comparison fair. All are compared at *equal images seen*: a network that has passed ten
-# times over a small set has seen as many images as one that has passed once over a set ten times its size. And all are
-# compared on the *same* images: a smaller training set is a part of the larger one, and the validation set is shared.
+# So we train a grid of networks, and a few more beside it, and measure all of them alike. Three precautions make the
+# comparison fair. All are compared at *equal images seen*: a network that has passed ten times over a small set has seen
+# as many images as one that has passed once over a set ten times its size. All are evaluated on the *same* images: a
+# smaller training set is a part of the larger one, and the validation set is shared. And runs differ in one thing only;
+# where two things differ after all, the text says so.
 
 # %% tags=["parameters"]
 from diffgen.presets import PresetName
@@ -38,126 +42,388 @@ device: str = "cpu"  # where to compute: "cpu", "cuda", "cuda:1"
 results: str = "runs"  # folder in which trained runs are kept and found again
 
 # %% tags=["hide-input"]
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.colors import Normalize, SymLogNorm
 from myst_nb import glue
 
 import diffgen as dg
-from diffgen import book, evaluate, plots
-from diffgen.metrics.adjust import adjusted
+from diffgen import book, plots
+from diffgen.claims import verbally
+from diffgen.metrics.bootstrap import bootstrap_interval, peak, vertex
 from diffgen.metrics.gap import difference_at
-from diffgen.plots.factors import gaps_of_runs, growth_of_runs
+from diffgen.metrics.laws import crossing_time, overfit_time, power_law
+from diffgen.plots import factors as draw
+from diffgen.plots.samples import estimates
+from diffgen.scaling import measured
+from diffgen.widgets import Curves, Scrubber, Slider
 
 book.check_parameters()
 plots.use_style()
-settings = dg.presets.named(preset, seed)
+plan = dg.presets.named(preset, seed).scaling
 
 # %% [markdown]
-# ## The grid of runs
+# ## One sweep
 #
-# Everything but the two factors is equal: the batch, the learning rate, the average of the weights, the noise levels in
-# training, the number of images seen.
+# The runs are one *sweep*: a list of configurations, of which each is trained once and found again by what it says. From
+# the command line `diffgen sweep` does the same with several runs at a time, on this machine or on a cluster
+# ({doc}`reproduce`); what it has computed is read here. Below is all that was trained; networks differ in the number of
+# their channels, and the last column says how often each has seen every image.
 
 # %%
-runs = {key: list(dg.train(config, root=results, device=device)) for key, config in settings.scaling.items()}
-splits = {key: config.data.load() for key, config in settings.scaling.items()}
-(few, *_, many), (narrow, *_, wide) = settings.scaling_n_train, settings.scaling_channels
-parameters = {w: sum(p.numel() for p in runs[few, w][-1].denoiser().parameters()) for w in settings.scaling_channels}
-glue("scaling_images", f"{runs[few, wide][-1].images:,}", display=False)
-pd.DataFrame(
-    {
-        "training images": n, "width": w, "parameters": f"{parameters[w]:,}",
-        "parameters per training image": round(parameters[w] / n), "epochs": round(runs[n, w][-1].images / n, 1),
-    } for n, w in runs
-).style.hide(axis="index")  # fmt: skip
-
-# %% [markdown]
-# Each network has seen {glue:text}`scaling_images` images. The last column says how often it has seen each of them.
-#
-# ## Gaps at equal images seen
-#
-# What do we expect? If only the number of parameters counted, the two widths would separate, whatever the number of
-# training images. If only the training set counted, the colours would separate and the dashes would not. If it is their
-# ratio, both happen, and the wide network on the few images has the largest gap, the narrow one on the many images the
-# smallest.
-
-# %%
-sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-first = min(settings.evaluate, few)  # the images that all runs have in common
-
-
-def adjusted_curves(key: tuple[int, int], snapshots: list[dg.Snapshot], levels: torch.Tensor) -> list[dg.GapCurve]:
-    reference = evaluate.reference_curve(None, splits[key], levels, images=first, seed=seed)
-    raw = evaluate.gap_curves(snapshots, splits[key], levels, images=first, seed=seed, device=device)
-    return [adjusted(curve, reference) for curve in raw]
-
-
-final = {key: adjusted_curves(key, snapshots[-1:], sigmas)[0] for key, snapshots in runs.items()}
-
-# %%
-fig, ax = plt.subplots(figsize=(7, 3.8))
-gaps_of_runs(final, ax);
-
-# %% [markdown]
-# Bands are 95 % intervals after the luck of the draw has been taken out ({eq}`eq:adjusted`). They overlap more than the
-# differences between the curves are uncertain: the curves rest on the same images with the same noise, so most of what
-# is uncertain about one is uncertain about all of them in the same way.
-#
-# ## Growth over training
-#
-# The same runs over time, at the noise level at which the last gap of the wide network on few images is largest. A gap
-# needs repetition: as long as every image is new to the network, training and validation images are the same to it.
-
-# %%
-peak_sigma = final[few, wide].peak_sigma
-level = torch.tensor([peak_sigma])
-growth = {
-    key: ([s.images for s in snapshots], [curve.peak for curve in adjusted_curves(key, snapshots, level)])
-    for key, snapshots in runs.items()
-}
-fig, ax = plt.subplots(figsize=(7, 3.6))
-growth_of_runs(growth, ax)
-ax.set_title(f"σ = {peak_sigma:.2f}")
-glue("peak_sigma", peak_sigma, display=False)
-
-# %% [markdown]
-# ## Do the samples copy?
-#
-# The gap is about denoising. What reaches the samples is a question of its own, {doc}`03_trajectories`; here is the
-# memorized fraction of each run's last snapshot, with validation images as the null: the share of them that would be
-# called copies of a training image though they cannot be.
-
-# %%
+of = {config: measured(config, plan, root=results, device=device) for config in plan.runs.values() if config != plan.reference}
+grid = {key: of[config] for key, config in plan.grid.items()}
+labelled, architectures = ({name: of[c] for name, c in group.items()} for group in (plan.labelled, plan.architectures))
+sizes, widths = plan.n_train, plan.channels
+images, last = grid[sizes[0], widths[0]].images, plan.base.snapshot_images[-1]
 rows = []
-for (n, w), snapshots in runs.items():
-    x, split = evaluate.samples(snapshots[-1], settings.samples // 2, steps=settings.steps, seed=seed), splits[n, w]
-    copied, null = dg.memorized_fraction(x, split.train.x), dg.memorized_fraction(split.val.x, split.train.x)
-    at = final[n, w].at(peak_sigma)
-    rows.append(
-        {"training images": n, "width": w, f"G at σ = {peak_sigma:.2f}": f"{float(at):.3f} ± {at.stderr:.3f}",
-         "memorized fraction": f"{float(copied):.1%} ± {copied.stderr:.1%}", "of validation images": f"{float(null):.1%}"}
-    )  # fmt: skip
+for name, config in plan.runs.items():
+    if config in of:
+        run = of[config].snapshots[-1].run
+        rows.append({"run": book.run_link(run, name), "training images": f"{config.data.n_train:,}",
+                     "parameters": f"{run.about['parameters']:,}",
+                     "epochs": f"{last / config.data.n_train:.0f}"})  # fmt: skip
+glue("scaling_images", f"{last:,}", display=False)
+glue("middle", f"{plan.middle[0]:,}", display=False)
 pd.DataFrame(rows).style.hide(axis="index")
+
+# %% [markdown]
+# Each network has seen {glue:text}`scaling_images` images by its last stop.
+#
+# ## Training images
+#
+# First the grid, at the last stop. If only the number of parameters counted, the panels below would differ and the lines
+# within a panel would not. If only the training set counted, it would be the other way round. If it is their ratio, both
+# happen, and the widest network on the fewest images has the largest gap.
+
+# %%
+def beside(count: int, height: float = 3.2) -> tuple:
+    return plt.subplots(1, count, figsize=(1.5 + 2.6 * count, height), sharey=True, squeeze=False)
+
+
+fig, (axes,) = beside(len(widths))
+for ax, width in zip(axes, widths):
+    draw.gaps_by_size({n: grid[n, width].curves[-1] for n in sizes}, ax)
+    ax.set(title=f"width {width}", ylabel=ax.get_ylabel() if ax is axes[0] else "")
+draw.size_bar(sizes, axes)
+
+# %% [markdown]
+# The scale is linear up to 0.2 and logarithmic above. Bands are 95 % intervals, after the luck of the draw has been
+# taken out where there are images enough for that ({eq}`eq:adjusted`). They overlap more than the differences between
+# the curves are uncertain: the curves rest on the same images with the same noise, so most of what is uncertain about one
+# is uncertain about all of them in the same way.
+#
+# ## Time
+#
+# The same runs over training, each at the noise level at which its last gap is largest. A gap needs repetition: as long
+# as every image is new to a network, training and validation images are the same to it. So curves should leave 0 the
+# later the more images there are.
+
+# %%
+def heights(run) -> list[dg.Estimate]:
+    return [curve.at(run.curves[-1].peak_sigma) for curve in run.curves]
+
+
+fig, (axes,) = beside(len(widths))
+for ax, width in zip(axes, widths):
+    draw.growth_by_size({n: (images, heights(grid[n, width])) for n in sizes}, ax)
+    ax.axhline(0, color=plots.NEUTRAL, lw=0.8)
+    ax.set_yscale("symlog", linthresh=0.2)
+    ax.set(title=f"width {width}", ylabel="gap at its peak" if ax is axes[0] else "")
+draw.size_bar(sizes, axes)
+
+# %% [markdown]
+# ## A phase diagram
+#
+# Both factors in one picture: training-set size to the right, images seen upwards, one column a width. The upper row is
+# the height of the gap, the lower one the memorized fraction of {doc}`03_trajectories`, with the share of validation
+# images that would be taken for copies subtracted. The line is the overfit onset: the time after which the validation
+# error rises. It divides the plane. Below it a network still gets better at images that it has never seen.
+
+# %%
+onsets = {key: overfit_time(run.raw, images, run.curves[-1].peak_sigma, seed=seed) for key, run in grid.items()}
+tallest = max(float(heights(run)[-1]) for run in grid.values())
+norms = (SymLogNorm(0.2, vmin=0, vmax=tallest), Normalize(0, 1))
+fig, axes = plt.subplots(2, len(widths), figsize=(1.5 + 2.6 * len(widths), 5.4), sharex=True, sharey=True, squeeze=False)
+for j, width in enumerate(widths):
+    column, at = [grid[n, width] for n in sizes], {n: onsets[n, width] for n in sizes}
+    values = ([heights(run) for run in column], [[float(c) - float(run.null) for c in run.copied] for run in column])
+    meshes = [draw.phase_diagram(sizes, images, v, ax, norm, at) for v, ax, norm in zip(values, axes[:, j], norms)]
+    axes[0, j].set(title=f"width {width}", xlabel="")
+for mesh, row, name in zip(meshes, axes, ("gap at its peak", "memorized fraction")):
+    fig.colorbar(mesh, ax=row, label=name)
+    row[0].set(ylabel="images seen")
+axes[0, -1].legend(loc="lower right", fontsize=7)
+glue("phases", fig, display=False)
+
+# %% [markdown]
+# ## Laws
+#
+# When does memorization begin, and how does that depend on the number $n$ of training images? Four times are read off
+# the runs, between snapshots. $\tau_\text{mem}$ is the overfit onset, or, by the samples, the time at which the memorized
+# fraction exceeds its null by one percent. $\tau_G$ is the time at which the gap reaches 0.2. And $\tau_\text{gen}$ is
+# the time at which samples are good: when their Fréchet distance to validation images has come within half of its floor,
+# the lowest of the run. The literature expects the first three to grow as $n^1$ and the last not at all.
+
+# %%
+names = {"onset": "overfit onset", "copies": "1 % copies", "gap": "G = 0.2", "quality": "good samples"}
+
+
+def taken(run, onset) -> dict:
+    excess = [c.minus(run.null) for c in run.copied]
+    quality, floor = run.to_val, 1.5 * min(map(float, run.to_val))
+    return {"onset": onset, "copies": crossing_time(images, excess, 0.01, seed=seed),
+            "gap": crossing_time(images, heights(run), 0.2, seed=seed),
+            "quality": crossing_time(images, quality, floor, rising=False, seed=seed)}  # fmt: skip
+
+
+found = {key: taken(run, onsets[key]) for key, run in grid.items()}
+laws = {(w, name): power_law(sizes, [found[n, w][name].value for n in sizes]) for w in widths for name in names}
+fig, (axes,) = beside(len(widths), 3.6)
+for ax, width in zip(axes, widths):
+    for (name, label), style, mark in zip(names.items(), plots.LINES, "osD^"):
+        style = {"color": style["color"], "marker": mark, "label": label}
+        draw.times(sizes, [found[n, width][name] for n in sizes], laws[width, name], ax, **style)
+    ax.set(title=f"width {width}", ylabel="images seen" if ax is axes[0] else "")
+axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5));
+
+# %% tags=["hide-input"]
+def exponent(law) -> str:
+    if law.n < 3:
+        return f"{law.n} reached"
+    return f"{law.slope.value:.2f} [{law.slope.low:.2f}, {law.slope.high:.2f}] ({law.n})"
+
+
+table = {label: [exponent(laws[w, name]) for w in widths] for name, label in names.items()}
+pd.DataFrame(table, index=[f"width {w}" for w in widths]).T.rename_axis("exponent of $n$".replace("$", ""), axis=1)
+
+# %% tags=["hide-input"]
+wide, narrow, few, many = widths[-1], widths[0], sizes[0], sizes[-1]
+
+
+def against(law, value: float) -> str:
+    if law.n < 3:
+        return "was reached with too few training-set sizes for a law"
+    words = (f"grows faster than $n^{value:g}$", f"grows more slowly than $n^{value:g}$", f"agrees with $n^{value:g}$")
+    if value == 0:
+        words = ("grows with $n$", "falls with $n$", "does not change measurably with $n$")
+    return f"{verbally(law.slope.low, law.slope.high, value, *words)} (exponent {exponent(law)})"
+
+
+for name in names:
+    text = against(laws[wide, name], 0 if name == "quality" else 1).replace("$", "").replace("^1", "").replace("^0", "")
+    glue(f"law_{name}", text, display=False)
+glue("wide", wide, display=False)
+
+# %% [markdown]
+# In the table are the exponents with their 95 % intervals, from the scatter about each line, and in brackets how many
+# training-set sizes reached that time before training ended. The late ones are those that are missing, so an exponent
+# from few sizes is one of small $n$. For width {glue:text}`wide`: the overfit onset {glue:text}`law_onset`; the time of
+# one percent of copies {glue:text}`law_copies`; the time at which the gap is 0.2 {glue:text}`law_gap`; and the time to
+# good samples {glue:text}`law_quality`.
+#
+# If times grow in proportion to $n$, then what counts is $\tau / n$, the epochs. Drawn against them, curves of all sizes
+# should fall on one. And if size counts relative to data, the last gaps should be a function of parameters per image.
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.6))
+draw.growth_by_size({n: ([seen / n for seen in images], heights(grid[n, wide])) for n in sizes}, axes[0])
+axes[0].set_yscale("symlog", linthresh=0.2)
+axes[0].set(xlabel="epochs", ylabel="gap at its peak", title=f"width {wide}")
+density = {(n, w): run.snapshots[-1].run.about["parameters"] / n for (n, w), run in grid.items()}
+top = {key: peak(run.curves[-1], seed=seed).height for key, run in grid.items()}
+ratio_law = power_law(list(density.values()), [top[key].value if top[key].low > 0 else math.nan for key in density])
+for (n, w), at in top.items():
+    mark = {"marker": "osD^v"[widths.index(w)], "color": draw.graded(sizes)[n], "ms": 5}
+    axes[1].errorbar(density[n, w], at.value, [[max(0, at.value - at.low)], [max(0, at.high - at.value)]], **mark)
+axes[1].set(xscale="log", xlabel="parameters per training image", ylabel="last gap at its peak")
+axes[1].set_yscale("symlog", linthresh=0.02)
+draw.size_bar(sizes, axes[:1])
+axes[0].legend(title="training images", fontsize=7)
+glue("ratio_law", exponent(ratio_law), display=False)
+
+# %% [markdown]
+# On the right, colours are those of the left and each width has its mark. The power law through the gaps that are above 0
+# for sure has the exponent {glue:text}`ratio_law`. Points of one colour that lie above one another at equal abscissa
+# would mean that the ratio is not all that counts.
+#
+# ## Labels
+#
+# A label narrows down what an image may be. With as many labels as images it names the image, and denoising becomes a
+# matter of looking it up. Between none and that lie the ten classes, and clusters of the training images (k-means on the
+# features of a small classifier) as coarse or fine as one likes. A validation image has the label of its nearest
+# cluster. *Random* labels, ten of them, say nothing about the image, but which part of the training set to look in. All
+# these networks are equal but for the embedding of their labels, on {glue:text}`middle` training images. We expect the
+# gap to rise from coarse to fine, and its peak to move to larger noise, as a label helps most where the image does not
+# say much.
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+marks = {"none": {"color": plots.NEUTRAL, "lw": 2}, "random": {"ls": ":"}, "one an image": {"ls": "--"}, "classes": {"ls": "-."}}
+draw.gaps_by_name({name: run.curves[-1] for name, run in labelled.items()}, axes[0], marks)
+axes[0].legend(fontsize=7)
+tops = {name: peak(run.curves[-1], seed=seed) for name, run in labelled.items()}
+for k, (name, at) in enumerate(tops.items()):
+    style = {"color": plots.NEUTRAL, "marker": "o", "ms": 4, "capsize": 2}
+    axes[1].errorbar(k, at.height.value, [[max(0, at.height.value - at.height.low)], [max(0, at.height.high - at.height.value)]], **style)
+    axes[1].annotate(f"σ {at.sigma.value:.2g}", (k, at.height.high), (0, 4), textcoords="offset points", ha="center", size=7)
+axes[1].set_xticks(range(len(tops)), list(tops), rotation=35, ha="right")
+axes[1].set(ylabel="gap at its peak")
+axes[1].margins(y=0.15);
+
+# %% tags=["hide-input"]
+finest = f"{max(plan.clusters)} clusters"
+
+
+def change(more: str, less: str) -> tuple:
+    """By how much the peak of one is higher than that of the other, and at how many times its σ."""
+    pair = [labelled[name].curves[-1] for name in (less, more)]
+
+    def tops_of(train, val):
+        return vertex(val / train - 1, pair[0].sigmas)
+
+    height = bootstrap_interval(lambda *e: tops_of(*e)[1].diff(dim=1)[:, 0], pair, seed=seed)
+    place = bootstrap_interval(lambda *e: tops_of(*e)[0].log().diff(dim=1)[:, 0].exp(), pair, seed=seed)
+    return height, place
+
+
+changes = {name: change(name, "none") for name in labelled if name != "none"}
+said = {"above": "higher than without labels", "below": "lower than without labels", "unsure": "not told from that without labels"}
+for name, key in (("random", "random"), ("one an image", "single"), (finest, "finest")):
+    height = changes[name][0]
+    glue(f"labels_{key}", f"{verbally(height.low, height.high, 0, *said.values())} by {height.value:.3f} "
+         f"({height.low:.3f} to {height.high:.3f})", display=False)  # fmt: skip
+glue("finest", finest, display=False)
+
+# %% [markdown]
+# Beside each peak on the right is its noise level. With {glue:text}`finest` the peak is {glue:text}`labels_finest`; with
+# random labels {glue:text}`labels_random`; with one label an image {glue:text}`labels_single`. For validation images the
+# last is a wrong label, that of another image; their error contains what a network does with a wrong name, and the gap
+# with it.
+#
+# ## Dropout, and a transformer
+#
+# The same training set, the same number of images seen, another network. Dropout makes a network worse at recalling
+# single images, and should lower the gap; what it does to the error on validation images decides whether that is worth
+# it. The transformer has about as many parameters as the U-Net and the same learning rate, but computes in float32.
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(9.5, 3.2))
+for (name, run), style in zip(architectures.items(), plots.LINES):
+    curve, mark = run.curves[-1], {"marker": "o", "ms": 3.5, "label": name, **style}
+    axes[0].plot(curve.sigmas, curve.gap, **mark)
+    axes[1].plot(curve.sigmas, curve.val / architectures["U-Net"].curves[-1].val, **mark)
+    estimates(images, heights(run), axes[2], label=name, **style)
+for ax in axes[:2]:
+    ax.set(xscale="log", xlabel="noise level σ")
+axes[0].set(ylabel="relative gap $G(\\sigma)$")
+axes[1].set(ylabel="validation error / that of the U-Net", yscale="log")
+plots.images_seen(axes[2]).set(ylabel="gap at its peak")
+axes[1].legend(fontsize=7);
+
+# %% tags=["hide-input"]
+def compared(name: str) -> str:
+    at = architectures["U-Net"].curves[-1].peak_sigma
+    less = difference_at(architectures[name].curves[-1], architectures["U-Net"].curves[-1], at)
+    side = verbally(*less.interval(), 0, "higher than", "lower than", "not told from")
+    return f"{side} that of the U-Net (difference {float(less):.3f} ± {less.stderr:.3f})"
+
+
+for name, key in (("with dropout", "dropout"), ("transformer", "transformer")):
+    glue(f"compared_{key}", compared(name), display=False)
+
+# %% [markdown]
+# At the noise level of the U-Net's peak, the gap with dropout is {glue:text}`compared_dropout`, and that of the
+# transformer is {glue:text}`compared_transformer`.
+#
+# ## Do the samples follow?
+#
+# The gap is about denoising. What reaches the samples is a question of its own ({doc}`03_trajectories`); here it is
+# asked of the whole grid, at the last stop: the memorized fraction, with that of validation images as thin lines, and how
+# much nearer samples lie to training than to validation images ({eq}`eq:sample-gap`), beside the gap of the denoiser.
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.3))
+for width, style, mark in zip(widths, plots.LINES, "osD^"):
+    runs, style = [grid[n, width] for n in sizes], {**style, "marker": mark, "ms": 4, "capsize": 2, "label": f"width {width}"}
+    ends = [run.copied[-1] for run in runs]
+    axes[0].errorbar(sizes, list(map(float, ends)), [1.96 * e.stderr for e in ends], **style)
+    gaps = [(heights(run)[-1], run.sample_gap[-1]) for run in runs]
+    axes[1].errorbar(*zip(*gaps), [1.96 * s.stderr for _, s in gaps], [1.96 * g.stderr for g, _ in gaps], **style)
+axes[0].plot(sizes, [float(grid[n, wide].null) for n in sizes], color=plots.VAL, lw=0.8)
+axes[0].set(xscale="log", xlabel="training images", ylabel="memorized fraction")
+axes[0].set_xticks(sizes, [f"{n:,}" for n in sizes], rotation=30)
+axes[0].minorticks_off()
+axes[1].axline((0, 0), slope=1, color=plots.NEUTRAL, lw=0.8, ls=":")
+for ax in axes[1:]:
+    ax.set_xscale("symlog", linthresh=0.2)
+    ax.set_yscale("symlog", linthresh=0.2)
+    ax.set(xlabel="gap of the denoiser at its peak", ylabel="gap of the samples")
+axes[0].legend();
+
+# %% [markdown]
+# On the dotted line samples would follow their denoiser. Below it, the denoiser knows more of its training set than its
+# samples show.
+#
+# ## Choose a run
+#
+# All curves of the grid, then those of the runs beside it: the ratio $E_\text{val} / E_\text{train} = 1 + G$ over the
+# noise level at each stop, and the gap's height over training.
+
+# %%
+def drawn(rows: list[list], sliders: list[str]) -> list[Curves]:
+    """The plots of a widget, of runs in rows and columns."""
+    ratio = torch.stack([torch.stack([torch.stack([c.gap + 1 for c in run.curves]) for run in row]) for row in rows])
+    height = torch.tensor([[[float(e) for e in heights(run)] for run in row] for row in rows])
+    copied = torch.tensor([[[float(c) for c in run.copied] for run in row] for row in rows])
+    sigmas = rows[0][0].curves[0].sigmas
+    over_sigma = Curves(x=sigmas, y=ratio[:, :, :, None].clamp(min=0.5), x_label="noise level σ", y_label="1 + G", log_x=True,
+                        log_y=True, behind="images seen", colours=(plots.TRAIN,))  # fmt: skip
+    over_time = Curves(x=torch.tensor(images), y=torch.stack([1 + height, 1 + copied], 2)[:, :, None].clamp(min=0.5),
+                       labels=("1 + G at its peak", "1 + memorized fraction"), x_label="images seen", log_x=True, log_y=True,
+                       marker="images seen", colours=(plots.TRAIN, plots.GENERATED))  # fmt: skip
+    return [over_sigma, over_time]
+
+
+stops = Slider("images seen", images, start=-1)
+sliders = [Slider("training images", [f"{n:,}" for n in sizes]), Slider("width", [str(w) for w in widths], start=-1), stops]
+Scrubber(sliders, curves=drawn([[grid[n, w] for w in widths] for n in sizes], sliders), title="The grid of runs", play="images seen")
+
+# %% tags=["hide-input"]
+others = {f"labels: {name}": run for name, run in labelled.items()} | {k: run for k, run in architectures.items() if k != "U-Net"}
+choice = [Slider("network", list(others)), Slider("of", [f"{plan.middle[0]:,} training images"]), stops]
+Scrubber(choice, curves=drawn([[run] for run in others.values()], choice), title="Labels and architectures", play="images seen")
 
 # %% [markdown]
 # ## What we found
 #
-# Two differences decide: that between few and many training images at the same width, and that between wide and narrow
-# networks on the same images. Their intervals are those of a *difference* over the same images.
+# For each claim one number decides. Intervals are those of a *difference* over the same images, for these networks; what
+# another training would have given is seen in the scatter about the laws.
 
 # %% tags=["hide-input"]
-def claim(name: str, statement: str, more: tuple[int, int], less: tuple[int, int]) -> book.Claim:
-    found = difference_at(final[more], final[less], peak_sigma)
-    measured = rf"$G({more[0]}\text{{ images}}, \text{{width }}{more[1]}) - G({less[0]}, {less[1]})$ at $\sigma$ = "
-    measured += f"{peak_sigma:.2f}"
-    return book.Claim(name, statement, measured, *found.with_interval(), above=0)
+def claim(name: str, statement: str, more: tuple[int, int], less: tuple[int, int], at: float) -> book.Claim:
+    same = min(grid[key].curves[-1].n for key in (more, less))
+    a, b = (dg.GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in (grid[k].curves[-1] for k in (more, less)))
+    found = difference_at(a, b, at)
+    said = rf"$G({more[0]}\text{{ images}}, \text{{width }}{more[1]}) - G({less[0]}, {less[1]})$ at $\sigma$ = {at:.2f}"
+    return book.Claim(name, statement, said, *found.with_interval(), above=0)
 
 
+middle = plan.middle[0]
+height, place = changes[finest]
 book.ledger(
-    claim("C4 (data)", "The gap grows when the data set shrinks, at equal size of the model.", (few, wide), (many, wide)),
-    claim("C4 (size)", "The gap grows with the size of the model, on the same data.", (few, wide), (few, narrow)),
-)
+    claim("C4 (data)", "The gap grows when the data set shrinks, at equal size of the model.", (few, wide), (many, wide),
+          grid[few, wide].curves[-1].peak_sigma),
+    claim("C4 (size)", "The gap grows with the size of the model, on the same data.", (middle, wide), (middle, narrow),
+          grid[middle, wide].curves[-1].peak_sigma),
+    book.Claim("C9 (height)", "Finer conditions raise the gap.",
+               f"peak height with {finest} less that without labels", *height, above=0),
+    book.Claim("C9 (place)", "Finer conditions move the peak of the gap to larger noise.",
+               rf"peak $\sigma$ with {finest} over that without labels", *place, above=1),
+)  # fmt: skip
 
 # %% [markdown]
 # Whatever a network has memorized, guidance may change what its samples show of it: {doc}`05_guidance`.

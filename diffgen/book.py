@@ -22,9 +22,10 @@ from typing import Any
 
 from diffgen.claims import Claim, Ledger
 from diffgen.parameters import Parameter, ParameterError, declared, parameters, validate
+from diffgen.runs import Run
 
 __all__ = ["ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters"]
-__all__ += ["execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter"]
+__all__ += ["execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter", "run_link"]
 __all__ += ["validate", "versions"]
 
 
@@ -190,6 +191,11 @@ def run_chapter(
     os.replace(partial, output)
     failed.unlink(missing_ok=True)
     return output
+
+
+def run_link(run: Run, text: str) -> str:
+    """A name for a run in a table: of a stored one a link to its gap curves, which the built book has beside it."""
+    return f'<a href="../results/{run.key}/gap.csv">{text}</a>' if run.stored else text
 
 
 def ledger(*claims: Claim) -> Ledger:

@@ -82,6 +82,10 @@ def stage(chapters: list[Path], preset: str, out: Path) -> Path:
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / page, folder / page)
     (folder / "_extra").symlink_to(ROOT / "_extra")
+    for table in sorted(ROOT.glob("results/standard/*/gap.csv")):  # what the tables of runs link to
+        (folder / "_root" / "results" / table.parent.name).mkdir(parents=True)
+        for name in (table.name, "config.json", "stored.json"):
+            shutil.copy(table.with_name(name), folder / "_root" / "results" / table.parent.name)
     for chapter in chapters:
         shutil.copy(out / "executed" / preset / chapter.name, folder / "chapters")
     return folder

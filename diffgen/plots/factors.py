@@ -5,47 +5,108 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import EngFormatter, NullFormatter
 
-from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
-from diffgen.plots import NEUTRAL, images_seen
-from diffgen.plots.gap import band
-from diffgen.plots.samples import estimates
+from diffgen.metrics.laws import PowerLaw
+from diffgen.plots import NEUTRAL, VAL, images_seen
+from diffgen.plots.gap import band, gap_axes
 
 
-def styles(runs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], dict[str, str]]:
-    """One colour a training-set size, one line style a width: {(n_train, channels): keywords of a line}."""
-    sizes, widths = sorted({n for n, _ in runs}), sorted({w for _, w in runs})
-    colours = dict(zip(sizes, ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")))
-    dashes = dict(zip(reversed(widths), ("-", "--", ":", "-.")))
-    return {
-        (n, w): {"color": colours[n], "ls": dashes[w], "label": f"{n:,} images, width {w}"} for n, w in sorted(runs)
-    }
+def graded(values: Sequence[float]) -> dict[float, str]:
+    """A colour for each value of a quantity, in its order: {value: colour}, dark for the largest."""
+    shades = plt.get_cmap("plasma_r")(np.linspace(0.12, 0.95, len(values)))
+    return {value: plt.matplotlib.colors.to_hex(shade) for value, shade in zip(sorted(values), shades)}
 
 
-def gaps_of_runs(curves: Mapping[tuple[int, int], GapCurve], ax: Axes) -> Axes:
-    """G(σ), one line a run."""
-    for run, style in styles(list(curves)).items():
-        band(curves[run].sigmas, curves[run].gap, curves[run].stderr, ax, **style)
-    ax.axhline(0, color=NEUTRAL, lw=0.8)
-    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    ax.legend()
+def gaps_by_size(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
+    """G(σ), one line a training-set size."""
+    for n, colour in graded(list(curves)).items():
+        band(curves[n].sigmas, curves[n].gap, curves[n].stderr, ax, color=colour, label=f"{n:,}")
+    return gap_axes(ax)
+
+
+def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, dict] | None = None) -> Axes:
+    """G(σ), a line a run, graded in the order in which they are given; `marks` are keywords of single lines."""
+    for (name, curve), colour in zip(curves.items(), graded(range(len(curves))).values()):
+        band(curve.sigmas, curve.gap, curve.stderr, ax, **{"color": colour, "label": name} | (marks or {}).get(name, {}))
+    return gap_axes(ax)
+
+
+def growth_by_size(growth: Mapping[int, tuple[Sequence[float], Sequence[Estimate]]], ax: Axes) -> Axes:
+    """Estimates against images seen or what else is on the x axis, one line a training-set size."""
+    for n, colour in graded(list(growth)).items():
+        x, values = growth[n]
+        errors = [1.96 * value.stderr for value in values]
+        style = {"marker": "o", "ms": 3.5, "lw": 1.4, "elinewidth": 0.9, "capsize": 2}
+        ax.errorbar(x, list(map(float, values)), errors, color=colour, label=f"{n:,}", **style)
+    return images_seen(ax)
+
+
+def phase_diagram(
+    sizes: Sequence[int], images: Sequence[int], values: Sequence[Sequence[float]], ax: Axes, norm: Normalize,
+    onsets: Mapping[int, Interval],
+) -> QuadMesh:  # fmt: skip
+    """A number over training-set size and images seen, (sizes, images), with the line at which overfitting begins.
+
+    Onsets that training ended before are not on the line; their sizes have an arrow at the upper edge.
+    """
+    mesh = ax.pcolormesh(_edges(sizes), _edges(images), np.asarray(values, float).T, norm=norm, cmap="cividis", rasterized=True)
+    begun = {n: at for n, at in onsets.items() if at.value == at.value}
+    late = [n for n in onsets if n not in begun]
+    if begun:
+        values = np.array([(at.value, at.value - at.low, min(at.high, images[-1]) - at.value) for at in begun.values()]).T
+        style = {"color": VAL, "marker": "o", "ms": 4, "lw": 1.6, "capsize": 2}
+        ax.errorbar(list(begun), values[0], values[1:].clip(0), label="overfit onset", **style)
+    if late:
+        ax.plot(late, [images[-1]] * len(late), ls="none", marker="^", ms=6, mfc="none", color=VAL, label="not by the end")
+    ax.set(xscale="log", yscale="log", xlabel="training images")
+    ax.set_xticks(sizes, [f"{n:,}" if n < 1000 else f"{n / 1000:.3g}k" for n in sizes])
+    ax.set_yticks(images[::2], [EngFormatter(sep="", places=0)(n) for n in images[::2]])
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    ax.minorticks_off()
+    return mesh
+
+
+def _edges(centres: Sequence[float]) -> np.ndarray:
+    """Edges of cells around centres, halfway in the logarithm."""
+    x = np.log(np.asarray(centres, float))
+    middle = (x[1:] + x[:-1]) / 2
+    return np.exp(np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]]))
+
+
+def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Axes, **style: str) -> Axes:
+    """Times against training-set size with their intervals, and the power law through them."""
+    known = [(n, at) for n, at in zip(sizes, found) if at.value == at.value]
+    if known:
+        x, values = [n for n, _ in known], [at.value for _, at in known]
+        ends = [(at.value - at.low, min(at.high, 4 * at.value) - at.value) for _, at in known]
+        ax.errorbar(x, values, np.array(ends).T.clip(0), ls="none", capsize=2, ms=5, **style)
+        if law.n >= 2:
+            ax.plot(x, [law(n) for n in x], color=style.get("color"), lw=1, ls="--")
+    ax.set(xscale="log", yscale="log", xlabel="training images", ylabel="images seen")
+    ax.set_xticks(sizes, [f"{n:,}" if n < 1000 else f"{n / 1000:.3g}k" for n in sizes])
+    ax.yaxis.set_major_formatter(EngFormatter(sep="", places=0))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     return ax
 
 
-def growth_of_runs(growth: Mapping[tuple[int, int], tuple[Sequence[int], Sequence[Estimate]]], ax: Axes) -> Axes:
-    """The gap at one noise level against images seen, one line a run: {run: (images seen, gaps)}."""
-    for run, style in styles(list(growth)).items():
-        estimates(*growth[run], ax, **style)
-    ax.axhline(0, color=NEUTRAL, lw=0.8)
-    images_seen(ax).set(ylabel="relative gap")
-    return ax
+def size_bar(sizes: Sequence[int], axes: Sequence[Axes]) -> None:
+    """A legend of training-set sizes, right of the last of some axes."""
+    axes[-1].legend(title="training images", loc="center left", bbox_to_anchor=(1.02, 0.5))
 
 
 def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Axes) -> Axes:
     """G(σ), one line a guidance weight."""
-    colours = plt.cm.ScalarMappable(plt.Normalize(min(weights), max(weights)), "plasma_r")
+    colours = ScalarMappable(Normalize(min(weights), max(weights)), "plasma_r")
     for weight, curve in zip(weights, curves):
         ax.plot(curve.sigmas, curve.gap, color=colours.to_rgba(0.05 + 0.95 * weight))
     ax.axhline(0, color=NEUTRAL, lw=0.8)
