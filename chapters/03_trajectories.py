@@ -49,7 +49,6 @@ from myst_nb import glue
 import diffgen as dg
 from diffgen import along, book, evaluate, plots
 from diffgen.claims import verbally
-from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.copying import authentic_fraction, copying_score
 from diffgen.metrics.gap import difference_at
 from diffgen.metrics.neighbours import gap_terms, nearest, neighbour_gap
@@ -162,14 +161,13 @@ glue("copies_main", copies_of(main), display=False)
 
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-curves, gaps, terms, luck, followed = {}, {}, {}, {}, {}
+curves, peaks, gaps, terms, luck, followed = {}, {}, {}, {}, {}, {}
 for n, found in runs.items():
-    s, options = splits[n], {"images": settings.evaluate, **place_of}
-    reference = evaluate.reference_curve(settings.reference, s, sigmas, root=results, **options)
-    raw = evaluate.gap_curves(found, s, sigmas, **options)
-    few = len(s.train) < settings.evaluate  # too few for the luck of their draw to be told from memory
-    curves[n] = raw if few else [adjusted(curve, reference) for curve in raw]
-    gaps[n] = [curve.at(curves[n][-1].peak_sigma) for curve in curves[n]]
+    s, options = splits[n], {"images": settings.evaluate, "root": results, **place_of}
+    (curves[n],) = evaluate.adjusted_curves(found[-1:], s, sigmas, settings.reference, **options)
+    level = torch.tensor([curves[n].peak_sigma])
+    peaks[n] = evaluate.adjusted_curves(found, s, level, settings.reference, **options)
+    gaps[n] = [curve.peak for curve in peaks[n]]
     terms[n] = [gap_terms(x, s.train.x, s.val.x) for x in drawn[n]]
     luck[n] = neighbour_gap(s.rest.x, s.train.x, s.val.x)
     followed[n] = [t.gap.minus(luck[n]) for t in terms[n]]
@@ -180,8 +178,8 @@ for ax, n in zip(axes, runs):
 glue("main_result", fig, display=False)
 
 # %% tags=["hide-input"]
-peak_sigma = curves[main][-1].peak_sigma
-grown = difference_at(curves[main][-1], curves[main][0], peak_sigma)
+peak_sigma = curves[main].peak_sigma
+grown = difference_at(peaks[main][-1], peaks[main][0], peak_sigma)
 grown_samples = terms[main][-1].minus(terms[main][0])
 lag = grown_samples.minus(grown)
 glue("peak_sigma", peak_sigma, display=False)
@@ -258,7 +256,7 @@ glue("frechet_says", told(frechet_last, 0, "nearer to the training set", "nearer
 # %%
 found = {n: along.passages(runs[n][-1], splits[n], **sampler) for n in runs}
 levels = found[main]["trajectory"].sigmas
-window = peak_window(curves[main][-1], levels)
+window = peak_window(curves[main], levels)
 places = {n: place(passages, seed=seed) for n, passages in found.items()}
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
 for ax, measure, name in zip(axes, ("similarity", "similarity_val"), ("training", "validation")):
@@ -271,7 +269,7 @@ draw.place_frame(axes[2]).legend(loc="upper left", fontsize=7);
 
 # %% tags=["hide-input"]
 def placed(n: int) -> tuple[float, float, float]:
-    at = place(found[n], levels=peak_window(curves[n][-1], levels), seed=seed)
+    at = place(found[n], levels=peak_window(curves[n], levels), seed=seed)
     return tuple(float(value) for value in (at.value, at.low, at.high))
 
 
@@ -325,7 +323,7 @@ by_measure = {measure: place(found[main], measure, seed=seed) for measure in ("s
 for (measure, at), mark in zip(by_measure.items(), ("o", "s", "^")):
     draw.place_over_sigma(levels, at, axes[0, 2], marker=mark, label=panels[measure], ls="none")
 draw.place_frame(draw.noise_axis(axes[0, 2], levels[window])).legend(fontsize=7)
-axes[1, 2].plot(sigmas, curves[main][-1].gap, color=plots.TRAIN)
+axes[1, 2].plot(sigmas, curves[main].gap, color=plots.TRAIN)
 draw.noise_axis(axes[1, 2], levels[window]).set(ylabel="gap of the denoiser $G(\\sigma)$");
 
 # %% tags=["hide-input"]

@@ -108,7 +108,7 @@ fig, (axes,) = beside(len(widths))
 for ax, width in zip(axes, widths):
     draw.gaps_by_size({n: grid[n, width].curves[-1] for n in sizes}, ax)
     ax.set(title=f"width {width}", ylabel=ax.get_ylabel() if ax is axes[0] else "")
-draw.size_bar(sizes, axes)
+draw.size_legend(axes)
 
 # %% [markdown]
 # The scale is linear up to 0.2 and logarithmic above. Bands are 95 % intervals, after the luck of the draw has been
@@ -133,7 +133,7 @@ for ax, width in zip(axes, widths):
     ax.axhline(0, color=plots.NEUTRAL, lw=0.8)
     ax.set_yscale("symlog", linthresh=0.2)
     ax.set(title=f"width {width}", ylabel="gap at its peak" if ax is axes[0] else "")
-draw.size_bar(sizes, axes)
+draw.size_legend(axes)
 
 # %% [markdown]
 # ## A phase diagram
@@ -237,11 +237,9 @@ density = {(n, w): run.snapshots[-1].run.about["parameters"] / n for (n, w), run
 top = {key: peak(run.curves[-1], seed=seed).height for key, run in grid.items()}
 ratio_law = power_law(list(density.values()), [top[key].value if top[key].low > 0 else math.nan for key in density])
 for (n, w), at in top.items():
-    mark = {"marker": "osD^v"[widths.index(w)], "color": draw.graded(sizes)[n], "ms": 5}
-    axes[1].errorbar(density[n, w], at.value, [[max(0, at.value - at.low)], [max(0, at.high - at.value)]], **mark)
+    draw.intervals([density[n, w]], [at], axes[1], marker="osD^"[widths.index(w)], color=draw.graded(sizes)[n])
 axes[1].set(xscale="log", xlabel="parameters per training image", ylabel="last gap at its peak")
 axes[1].set_yscale("symlog", linthresh=0.02)
-draw.size_bar(sizes, axes[:1])
 axes[0].legend(title="training images", fontsize=7)
 glue("ratio_law", exponent(ratio_law), display=False)
 
@@ -266,10 +264,10 @@ marks = {"none": {"color": plots.NEUTRAL, "lw": 2}, "random": {"ls": ":"}, "one 
 draw.gaps_by_name({name: run.curves[-1] for name, run in labelled.items()}, axes[0], marks)
 axes[0].legend(fontsize=7)
 tops = {name: peak(run.curves[-1], seed=seed) for name, run in labelled.items()}
-for k, (name, at) in enumerate(tops.items()):
-    style = {"color": plots.NEUTRAL, "marker": "o", "ms": 4, "capsize": 2}
-    axes[1].errorbar(k, at.height.value, [[max(0, at.height.value - at.height.low)], [max(0, at.height.high - at.height.value)]], **style)
-    axes[1].annotate(f"σ {at.sigma.value:.2g}", (k, at.height.high), (0, 4), textcoords="offset points", ha="center", size=7)
+draw.intervals(range(len(tops)), [at.height for at in tops.values()], axes[1], color=plots.NEUTRAL)
+for k, at in enumerate(tops.values()):
+    place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "size": 7}
+    axes[1].annotate(f"σ {at.sigma.value:.2g}", (k, at.height.high), **place)
 axes[1].set_xticks(range(len(tops)), list(tops), rotation=35, ha="right")
 axes[1].set(ylabel="gap at its peak")
 axes[1].margins(y=0.15);

@@ -16,6 +16,7 @@ from diffgen.data import Points, Split
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Batched, Guided
 from diffgen.loss import Norm
+from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.features import FeatureMap
 from diffgen.metrics.gap import GapCurve, generalization_gap
 from diffgen.metrics.overlap import noisy
@@ -160,6 +161,35 @@ def reference_curve(
     *_, snapshot = train(reference, root=root, device=device, progress=progress)
     (curve,) = gap_curves([snapshot], split, sigmas, images=images, seed=seed, device=device, progress=progress)
     return curve
+
+
+def adjusted_curves(
+    snapshots: Sequence[Snapshot],
+    split: Split,
+    sigmas: Tensor,
+    reference: TrainConfig | None,
+    *,
+    images: int,
+    seed: int = 0,
+    root: str | Path = "runs",
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> list[GapCurve]:
+    """The `gap_curves` of snapshots without the luck of the draw, see `diffgen.metrics.adjust.adjusted`.
+
+    Where the training set has fewer images than are to be evaluated they are left as they are: all of the set is seen,
+    and there is too little of it to tell the luck of its draw from memory.
+
+    Args:
+        snapshots, split, sigmas, images, seed, device, progress: as for `gap_curves`.
+        reference, root: as for `reference_curve`.
+    """
+    options = {"images": images, "seed": seed, "device": device, "progress": progress}
+    curves = gap_curves(snapshots, split, sigmas, **options)
+    if len(split.train) < images:
+        return curves
+    beside = reference_curve(reference, split, sigmas, root=root, **options)
+    return [adjusted(curve, beside) for curve in curves]
 
 
 def denoised(

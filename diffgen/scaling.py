@@ -151,9 +151,9 @@ def measured(
     seen = split if config.conditional else _unlabelled(split)
     options = {"images": plan.evaluate, "seed": config.seed, "device": device, "progress": progress}
     raw = curves = evaluate.gap_curves(snapshots, seen, sigmas, **options)
-    if len(split.train) >= plan.evaluate:  # else too few for the luck of their draw to be told from memory
-        reference = evaluate.reference_curve(plan.reference, _unlabelled(split), sigmas, root=root, **options)
-        curves = [adjusted(curve, reference) for curve in raw]
+    if len(split.train) >= plan.evaluate:  # see `evaluate.adjusted_curves`; the reference knows no labels
+        beside = evaluate.reference_curve(plan.reference, _unlabelled(split), sigmas, root=root, **options)
+        curves = [adjusted(curve, beside) for curve in raw]
     luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
     rows = [_generated(snapshot, split, plan, device) for snapshot in snapshots]
     return Measured(

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.ticker import EngFormatter, NullFormatter
 
 from diffgen.metrics.estimate import Estimate, Interval
@@ -35,7 +35,8 @@ def gaps_by_size(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
 def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, dict] | None = None) -> Axes:
     """G(σ), a line a run, graded in the order in which they are given; `marks` are keywords of single lines."""
     for (name, curve), colour in zip(curves.items(), graded(range(len(curves))).values()):
-        band(curve.sigmas, curve.gap, curve.stderr, ax, **{"color": colour, "label": name} | (marks or {}).get(name, {}))
+        style = {"color": colour, "label": name} | (marks or {}).get(name, {})
+        band(curve.sigmas, curve.gap, curve.stderr, ax, **style)
     return gap_axes(ax)
 
 
@@ -57,15 +58,17 @@ def phase_diagram(
 
     Onsets that training ended before are not on the line; their sizes have an arrow at the upper edge.
     """
-    mesh = ax.pcolormesh(_edges(sizes), _edges(images), np.asarray(values, float).T, norm=norm, cmap="cividis", rasterized=True)
+    cells = (_edges(sizes), _edges(images), np.asarray(values, float).T)
+    mesh = ax.pcolormesh(*cells, norm=norm, cmap="cividis", rasterized=True)
     begun = {n: at for n, at in onsets.items() if at.value == at.value}
     late = [n for n in onsets if n not in begun]
     if begun:
-        values = np.array([(at.value, at.value - at.low, min(at.high, images[-1]) - at.value) for at in begun.values()]).T
-        style = {"color": VAL, "marker": "o", "ms": 4, "lw": 1.6, "capsize": 2}
-        ax.errorbar(list(begun), values[0], values[1:].clip(0), label="overfit onset", **style)
+        ends = [(at.value - at.low, min(at.high, images[-1]) - at.value) for at in begun.values()]
+        style = {"color": VAL, "marker": "o", "ms": 4, "lw": 1.6, "capsize": 2, "label": "overfit onset"}
+        ax.errorbar(list(begun), [at.value for at in begun.values()], np.array(ends).T.clip(0), **style)
     if late:
-        ax.plot(late, [images[-1]] * len(late), ls="none", marker="^", ms=6, mfc="none", color=VAL, label="not by the end")
+        style = {"ls": "none", "marker": "^", "ms": 6, "mfc": "none", "color": VAL, "label": "not by the end"}
+        ax.plot(late, [images[-1]] * len(late), **style)
     ax.set(xscale="log", yscale="log", xlabel="training images")
     ax.set_xticks(sizes, [f"{n:,}" if n < 1000 else f"{n / 1000:.3g}k" for n in sizes])
     ax.set_yticks(images[::2], [EngFormatter(sep="", places=0)(n) for n in images[::2]])
@@ -99,7 +102,14 @@ def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Ax
     return ax
 
 
-def size_bar(sizes: Sequence[int], axes: Sequence[Axes]) -> None:
+def intervals(x: Sequence[float], found: Sequence[Interval], ax: Axes, **style) -> Axes:
+    """Numbers with their intervals, as points."""
+    ends = np.array([(at.value - at.low, at.high - at.value) for at in found]).T.clip(0)
+    ax.errorbar(x, [at.value for at in found], ends, **{"ls": "none", "marker": "o", "ms": 4.5, "capsize": 2} | style)
+    return ax
+
+
+def size_legend(axes: Sequence[Axes]) -> None:
     """A legend of training-set sizes, right of the last of some axes."""
     axes[-1].legend(title="training images", loc="center left", bbox_to_anchor=(1.02, 0.5))
 
