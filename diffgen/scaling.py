@@ -96,13 +96,11 @@ class Scaling:
 
     @property
     def runs(self) -> dict[str, TrainConfig]:
-        """All of them, each once, by a name that fits a file."""
-        named = {f"n{n}-width{channels}": config for (n, channels), config in self.grid.items()}
+        """All of them, each once, by a name that fits a file; the reference first, which the others need."""
+        named = {"reference": self.reference} if self.reference else {}
+        named |= {f"n{n}-width{channels}": config for (n, channels), config in self.grid.items()}
         others = {**self.labelled, **self.architectures}
-        named |= {name.replace(" ", "-"): c for name, c in others.items() if c not in named.values()}
-        if self.reference:
-            named["reference"] = self.reference
-        return named
+        return named | {name.replace(" ", "-"): c for name, c in others.items() if c not in named.values()}
 
     @property
     def reference(self) -> TrainConfig | None:
