@@ -57,6 +57,7 @@ from diffgen.metrics.bootstrap import bootstrap_interval, peak, vertex
 from diffgen.metrics.gap import difference_at
 from diffgen.metrics.laws import crossing_time, overfit_time, power_law
 from diffgen.plots import factors as draw
+from diffgen.plots.gap import gap_scale
 from diffgen.plots.samples import estimates
 from diffgen.scaling import measured
 from diffgen.widgets import Curves, Scrubber, Slider
@@ -130,8 +131,6 @@ def heights(run) -> list[dg.Estimate]:
 fig, (axes,) = beside(len(widths))
 for ax, width in zip(axes, widths):
     draw.growth_by_size({n: (images, heights(grid[n, width])) for n in sizes}, ax)
-    ax.axhline(0, color=plots.NEUTRAL, lw=0.8)
-    ax.set_yscale("symlog", linthresh=0.2)
     ax.set(title=f"width {width}", ylabel="gap at its peak" if ax is axes[0] else "")
 draw.size_legend(axes)
 
@@ -154,8 +153,10 @@ for j, width in enumerate(widths):
     meshes = [draw.phase_diagram(sizes, images, v, ax, norm, at) for v, ax, norm in zip(values, axes[:, j], norms)]
     axes[0, j].set(title=f"width {width}", xlabel="")
 for mesh, row, name in zip(meshes, axes, ("gap at its peak", "memorized fraction")):
-    fig.colorbar(mesh, ax=row, label=name)
+    bar = fig.colorbar(mesh, ax=row, label=name)
     row[0].set(ylabel="images seen")
+    if row is axes[0]:
+        gap_scale(bar.ax.yaxis)
 axes[0, -1].legend(loc="lower right", fontsize=7)
 glue("phases", fig, display=False)
 
@@ -231,7 +232,6 @@ glue("wide", wide, display=False)
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.6))
 draw.growth_by_size({n: ([seen / n for seen in images], heights(grid[n, wide])) for n in sizes}, axes[0])
-axes[0].set_yscale("symlog", linthresh=0.2)
 axes[0].set(xlabel="epochs", ylabel="gap at its peak", title=f"width {wide}")
 density = {(n, w): run.snapshots[-1].run.about["parameters"] / n for (n, w), run in grid.items()}
 top = {key: peak(run.curves[-1], seed=seed).height for key, run in grid.items()}
@@ -239,7 +239,7 @@ ratio_law = power_law(list(density.values()), [top[key].value if top[key].low > 
 for (n, w), at in top.items():
     draw.intervals([density[n, w]], [at], axes[1], marker="osD^"[widths.index(w)], color=draw.graded(sizes)[n])
 axes[1].set(xscale="log", xlabel="parameters per training image", ylabel="last gap at its peak")
-axes[1].set_yscale("symlog", linthresh=0.02)
+gap_scale(axes[1].yaxis)
 axes[0].legend(title="training images", fontsize=7)
 glue("ratio_law", exponent(ratio_law), display=False)
 
@@ -318,7 +318,7 @@ for (name, run), style in zip(architectures.items(), plots.LINES):
 for ax in axes[:2]:
     ax.set(xscale="log", xlabel="noise level σ")
 axes[0].set(ylabel="relative gap $G(\\sigma)$")
-axes[1].set(ylabel="validation error / that of the U-Net", yscale="log")
+axes[1].set(ylabel="validation error / that of the U-Net")
 plots.images_seen(axes[2]).set(ylabel="gap at its peak")
 axes[1].legend(fontsize=7);
 
@@ -352,14 +352,11 @@ for width, style, mark in zip(widths, plots.LINES, "osD^"):
     gaps = [(heights(run)[-1], run.sample_gap[-1]) for run in runs]
     axes[1].errorbar(*zip(*gaps), [1.96 * s.stderr for _, s in gaps], [1.96 * g.stderr for g, _ in gaps], **style)
 axes[0].plot(sizes, [float(grid[n, wide].null) for n in sizes], color=plots.VAL, lw=0.8)
-axes[0].set(xscale="log", xlabel="training images", ylabel="memorized fraction")
-axes[0].set_xticks(sizes, [f"{n:,}" for n in sizes], rotation=30)
-axes[0].minorticks_off()
+draw.size_axis(sizes, axes[0]).set(ylabel="memorized fraction", ylim=(-0.06, 1.06))
 axes[1].axline((0, 0), slope=1, color=plots.NEUTRAL, lw=0.8, ls=":")
-for ax in axes[1:]:
-    ax.set_xscale("symlog", linthresh=0.2)
-    ax.set_yscale("symlog", linthresh=0.2)
-    ax.set(xlabel="gap of the denoiser at its peak", ylabel="gap of the samples")
+gap_scale(axes[1].xaxis)
+gap_scale(axes[1].yaxis)
+axes[1].set(xlabel="gap of the denoiser at its peak", ylabel="gap of the samples")
 axes[0].legend();
 
 # %% [markdown]

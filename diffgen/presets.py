@@ -130,9 +130,9 @@ def quick(seed: int = 0) -> Preset:
         images=32_768, batch=64, learning_rate=3e-3, snapshots=7, first_snapshot=2_048, precision="bf16", seed=seed,
     )  # fmt: skip
     scaling = Scaling(
-        base=train.with_(images=12_992, snapshots=5),
-        n_train=(64, 256, 1_024), channels=(8, 16), middle=(256, 8), clusters=(10, 50),
-        transformer=DiTConfig(patch=2, width=32, depth=2), sigmas=8, evaluate=128, samples=96, steps=10,
+        base=train.with_(images=16_384, snapshots=4),
+        n_train=(16, 64, 256), channels=(8, 16), middle=(64, 16), clusters=(16,),
+        transformer=DiTConfig(patch=2, width=48, depth=2), sigmas=8, evaluate=64, samples=64, steps=10,
     )  # fmt: skip
     return Preset(
         train=train,

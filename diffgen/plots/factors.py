@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.laws import PowerLaw
 from diffgen.plots import NEUTRAL, VAL, images_seen
-from diffgen.plots.gap import band, gap_axes
+from diffgen.plots.gap import band, gap_axes, gap_scale
 
 
 def graded(values: Sequence[float]) -> dict[float, str]:
@@ -35,18 +35,19 @@ def gaps_by_size(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
 def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, dict] | None = None) -> Axes:
     """G(σ), a line a run, graded in the order in which they are given; `marks` are keywords of single lines."""
     for (name, curve), colour in zip(curves.items(), graded(range(len(curves))).values()):
-        style = {"color": colour, "label": name} | (marks or {}).get(name, {})
-        band(curve.sigmas, curve.gap, curve.stderr, ax, **style)
+        ax.plot(curve.sigmas, curve.gap, **{"color": colour, "label": name} | (marks or {}).get(name, {}))
     return gap_axes(ax)
 
 
 def growth_by_size(growth: Mapping[int, tuple[Sequence[float], Sequence[Estimate]]], ax: Axes) -> Axes:
-    """Estimates against images seen or what else is on the x axis, one line a training-set size."""
+    """Gaps against images seen or what else is on the x axis, one line a training-set size."""
     for n, colour in graded(list(growth)).items():
         x, values = growth[n]
         errors = [1.96 * value.stderr for value in values]
         style = {"marker": "o", "ms": 3.5, "lw": 1.4, "elinewidth": 0.9, "capsize": 2}
         ax.errorbar(x, list(map(float, values)), errors, color=colour, label=f"{n:,}", **style)
+    ax.axhline(0, color=NEUTRAL, lw=0.8)
+    gap_scale(ax.yaxis)
     return images_seen(ax)
 
 
@@ -69,11 +70,9 @@ def phase_diagram(
     if late:
         style = {"ls": "none", "marker": "^", "ms": 6, "mfc": "none", "color": VAL, "label": "not by the end"}
         ax.plot(late, [images[-1]] * len(late), **style)
-    ax.set(xscale="log", yscale="log", xlabel="training images")
-    ax.set_xticks(sizes, [f"{n:,}" if n < 1000 else f"{n / 1000:.3g}k" for n in sizes])
+    ax.set(yscale="log")
     ax.set_yticks(images[::2], [EngFormatter(sep="", places=0)(n) for n in images[::2]])
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_minor_formatter(NullFormatter())
+    size_axis(sizes, ax)
     ax.minorticks_off()
     return mesh
 
@@ -94,11 +93,18 @@ def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Ax
         ax.errorbar(x, values, np.array(ends).T.clip(0), ls="none", capsize=2, ms=5, **style)
         if law.n >= 2:
             ax.plot(x, [law(n) for n in x], color=style.get("color"), lw=1, ls="--")
-    ax.set(xscale="log", yscale="log", xlabel="training images", ylabel="images seen")
-    ax.set_xticks(sizes, [f"{n:,}" if n < 1000 else f"{n / 1000:.3g}k" for n in sizes])
-    ax.yaxis.set_major_formatter(EngFormatter(sep="", places=0))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_minor_formatter(NullFormatter())
+    ax.set(yscale="log", ylabel="images seen")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    return size_axis(sizes, ax)
+
+
+def size_axis(sizes: Sequence[int], ax: Axes) -> Axes:
+    """Make the x axis one of training-set sizes."""
+    ax.set(xscale="log", xlabel="training images")
+    ax.set_xticks(sizes, [f"{n}" if n < 1000 else f"{n / 1000:.0f}k" for n in sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
     return ax
 
 

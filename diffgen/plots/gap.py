@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator
 
@@ -47,14 +48,22 @@ def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: i
     return ax
 
 
+TICKS = [-0.2, -0.1, 0, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+
+
+def gap_scale(axis: Axis) -> None:
+    """An axis of gaps: to scale up to 0.2, logarithmic above: what grows hundredfold is seen from its start."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("symlog", linthresh=0.2, linscale=1.5)
+    axis.set_major_locator(FixedLocator(TICKS))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
 def gap_axes(ax: Axes) -> Axes:
-    """Axes of G over σ: to scale up to 0.2, logarithmic above: what grows hundredfold is seen from its start."""
+    """Axes of G over σ, see `gap_scale`."""
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    ax.set_yscale("symlog", linthresh=0.2, linscale=1.5)
-    ax.yaxis.set_major_locator(FixedLocator([-0.2, -0.1, 0, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_locator(NullLocator())
+    gap_scale(ax.yaxis)
     return ax
 
 
