@@ -124,3 +124,27 @@ def test_sliders_move_and_their_numbers_change(site, address, chromium):
                 moved += 1
             assert wrong == []
     assert moved, "the toy model's chapter has a live widget"
+
+
+DRAWN = "w => w.innerHTML + [...w.querySelectorAll('canvas')].map(canvas => canvas.toDataURL()).join()"
+
+
+def test_menus_choose_what_is_drawn(site, address, chromium):
+    """Without a kernel: every other choice of every menu redraws its widget."""
+    chosen = {}
+    for path in sorted(site.glob("chapters/0*.html")):
+        with watched(chromium, address, **VIEWS["desktop"]) as (page, wrong):
+            visit(page, address + f"chapters/{path.name}")
+            for menu in page.locator(".cell_output select:visible").all():
+                widget = menu.locator("xpath=ancestor::*[contains(@class, 'cell_output')]")
+                options = [option.get_attribute("value") for option in menu.locator("option").all()]
+                for value in options:
+                    if value == menu.input_value():
+                        continue
+                    before = widget.evaluate(DRAWN)
+                    menu.select_option(value)
+                    page.wait_for_timeout(150)
+                    assert widget.evaluate(DRAWN) != before, f"{path.name}: {value} looks like what was there"
+                chosen[path.stem] = chosen.get(path.stem, 0) + (len(options) > 1)
+            assert wrong == []
+    assert chosen.get("04_scaling_factors", 0) >= 3, "training images, width, network"
