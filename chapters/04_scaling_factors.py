@@ -57,7 +57,7 @@ from diffgen.metrics.bootstrap import bootstrap_interval, peak, vertex
 from diffgen.metrics.gap import difference_at
 from diffgen.metrics.laws import crossing_time, overfit_time, power_law
 from diffgen.plots import factors as draw
-from diffgen.plots.gap import gap_scale
+from diffgen.plots.gap import TICKS, gap_scale
 from diffgen.plots.samples import estimates
 from diffgen.scaling import measured
 from diffgen.widgets import Curves, Scrubber, Slider
@@ -152,12 +152,14 @@ for j, width in enumerate(widths):
     values = ([heights(run) for run in column], [[float(c) - float(run.null) for c in run.copied] for run in column])
     meshes = [draw.phase_diagram(sizes, images, v, ax, norm, at) for v, ax, norm in zip(values, axes[:, j], norms)]
     axes[0, j].set(title=f"width {width}", xlabel="")
-for mesh, row, name in zip(meshes, axes, ("gap at its peak", "memorized fraction")):
-    bar = fig.colorbar(mesh, ax=row, label=name)
+bars = [fig.colorbar(mesh, ax=row) for mesh, row in zip(meshes, axes)]
+bars[0].set_ticks([tick for tick in TICKS if tick in (0, 0.1) or 0.2 <= tick <= tallest], minor=False)
+bars[0].minorticks_off()
+bars[0].ax.yaxis.set_major_formatter("{x:g}")
+for bar, row, name in zip(bars, axes, ("gap at its peak", "memorized fraction")):
+    bar.set_label(name)
     row[0].set(ylabel="images seen")
-    if row is axes[0]:
-        gap_scale(bar.ax.yaxis)
-axes[0, -1].legend(loc="lower right", fontsize=7)
+axes[0, -1].legend(loc="lower right", fontsize=7, frameon=True, facecolor="white", framealpha=0.9)
 glue("phases", fig, display=False)
 
 # %% [markdown]
@@ -222,7 +224,8 @@ glue("wide", wide, display=False)
 # %% [markdown]
 # In the table are the exponents with their 95 % intervals, from the scatter about each line, and in brackets how many
 # training-set sizes reached that time before training ended. The late ones are those that are missing, so an exponent
-# from few sizes is one of small $n$. For width {glue:text}`wide`: the overfit onset {glue:text}`law_onset`; the time of
+# from few sizes is one of small $n$. In the figure, an interval that reaches the end of training is drawn to twice the
+# time. For width {glue:text}`wide`: the overfit onset {glue:text}`law_onset`; the time of
 # one percent of copies {glue:text}`law_copies`; the time at which the gap is 0.2 {glue:text}`law_gap`; and the time to
 # good samples {glue:text}`law_quality`.
 #

@@ -85,11 +85,11 @@ def _edges(centres: Sequence[float]) -> np.ndarray:
 
 
 def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Axes, **style: str) -> Axes:
-    """Times against training-set size with their intervals, and the power law through them."""
+    """Times against training-set size with their intervals, open ones to twice the time, and the power law."""
     known = [(n, at) for n, at in zip(sizes, found) if at.value == at.value]
     if known:
         x, values = [n for n, _ in known], [at.value for _, at in known]
-        ends = [(at.value - at.low, min(at.high, 4 * at.value) - at.value) for _, at in known]
+        ends = [(at.value - at.low, min(at.high, 2 * at.value) - at.value) for _, at in known]
         ax.errorbar(x, values, np.array(ends).T.clip(0), ls="none", capsize=2, ms=5, **style)
         if law.n >= 2:
             ax.plot(x, [law(n) for n in x], color=style.get("color"), lw=1, ls="--")
