@@ -11,17 +11,22 @@ from diffgen.data import Split
 from diffgen.loss import edm_loss
 from diffgen.train import TrainConfig, Training, accelerator_on, build_denoiser, classes_of
 
-LIBRARIES = 330e6
+LIBRARIES = 400e6
 """Bytes of a process that has loaded torch, pandas and this package, and trained something tiny."""
+BACKWARD = 1.25
+"""What the backward pass holds for a moment beside the activations, as a factor on these; measured on our U-Nets."""
+HEADER, NAME = 2_000, 100
+"""Bytes of a snapshot file beside the weights: the config, and about so many for each tensor."""
 SECONDS_TO_TIME = 0.3
 """How long steps are timed, once they are of the config's batch or one alone takes so long."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a denoiser is: number of parameters, bytes of its weights, bytes that a step holds for each image."""
+    """How large a denoiser is; weights in bytes, activations in bytes that a step holds for each image."""
 
     parameters: int
+    tensors: int
     weights: int
     activations: int
 
@@ -51,6 +56,7 @@ def size_of(config: TrainConfig, split: Split) -> Size:
 
     return Size(
         parameters=sum(parameter.numel() for parameter in denoiser.parameters()),
+        tensors=len(denoiser.state_dict()),
         weights=sum(value.nbytes for value in denoiser.state_dict().values()),
         activations=saved(2) - saved(1),
     )
@@ -60,13 +66,14 @@ def memory(config: TrainConfig, split: Split, size: Size) -> float:
     """Bytes of a process at the peak of its training, estimated; what measuring takes may be more.
 
     libraries + data + weights · (1 + gradient + 2 of Adam + averages) + the bytes of the state while it is written
-    + batch · activations. Checked within a factor of 1.5 against the peak of small trainings (tests/test_sweep.py);
-    for bfloat16 and on a GPU, which has a memory of its own, it is too much.
+    + batch · activations · `BACKWARD`. Within a tenth of the peak of five trainings of the presets' networks, from 0.4
+    to 0.75 GB, and checked within a fifth in tests/test_sweep.py; for bfloat16, and on a GPU, which has a memory of its
+    own, it is too much.
     """
     parts = [part for part in (split.train, split.val, getattr(split, "rest", None)) if part is not None]
     data = sum(part.x.nbytes for part in parts)
     state = size.weights * (3 + len(config.ema))
-    return LIBRARIES + data + size.weights + 2 * state + config.batch * size.activations
+    return LIBRARIES + data + size.weights + 2 * state + BACKWARD * config.batch * size.activations
 
 
 def disk(config: TrainConfig, size: Size, keep: str) -> tuple[float, float]:
@@ -74,7 +81,7 @@ def disk(config: TrainConfig, size: Size, keep: str) -> tuple[float, float]:
 
     Done: snapshots · averages · weights. On the way two states lie there too, of weights, averages and Adam's moments.
     """
-    snapshot = size.weights * len(config.ema)
+    snapshot = HEADER + (size.weights + NAME * size.tensors) * len(config.ema)
     every = snapshot * len(config.snapshot_images)
     done = {"all": every, "last": snapshot, "none": 0}[keep]
     return done, every + 2 * size.weights * (3 + len(config.ema))
