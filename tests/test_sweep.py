@@ -86,8 +86,11 @@ def one():
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    """The file of the sweeps above."""
+def mine(tmp_path, tmp_path_factory, monkeypatch):
+    """The file of the sweeps above. Their jobs share compiled modules, also where that is switched off: it takes long."""
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
     path = tmp_path / "mine.py"
     path.write_text(MINE)
     return path
