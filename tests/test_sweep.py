@@ -36,6 +36,8 @@ MINE = """
 import resource, sys, time
 from pathlib import Path
 
+import torch
+
 import diffgen as dg
 from diffgen.sweep import Sweep
 from diffgen.train import Training
@@ -76,7 +78,8 @@ def two():
 def three():
     runs = {"good": config(1, batch=128), "twin": config(1, batch=128), "bad": config(3)}
     return Sweep(runs, measure=lambda snapshots, root, device: note(
-        "measured", snapshots[0].run.config.seed, len(snapshots), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        "measured", snapshots[0].run.config.seed, len(snapshots), torch.get_num_threads(),
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     ))
 
 
@@ -87,7 +90,7 @@ def one():
 
 @pytest.fixture
 def mine(tmp_path, tmp_path_factory, monkeypatch):
-    """The file of the sweeps above. Their jobs share compiled modules, also where that is switched off: it takes long."""
+    """The file of the sweeps above. Their jobs share compiled modules, also where Python is told to write none."""
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
         monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
@@ -139,7 +142,7 @@ def test_two_sweeps_at_once_and_a_run_that_fails(mine, tmp_path, capfd):
     root, steps, codes = tmp_path / "runs", tmp_path / "steps", {}
 
     def sweep(name, *more):
-        command = ["sweep", f"{mine}:{name}", "--root", str(root), "--cores", "2", *more]
+        command = ["sweep", f"{mine}:{name}", "--root", str(root), *(more or ["--cores", "2"])]
         codes[name] = cli.main(command)
         return codes[name]
 
@@ -158,7 +161,8 @@ def test_two_sweeps_at_once_and_a_run_that_fails(mine, tmp_path, capfd):
     images = [int(images) for seed, images, _ in noted(steps) if seed == "1"]
     assert images == list(range(0, 640, 128))  # once, by one of the two
     assert len({pid for seed, _, pid in noted(steps) if seed == "1"}) == 1
-    assert [line[:2] for line in noted(tmp_path / "measured")] == [["1", "3"]]  # good and twin are one run
+    ((*measured, peak),) = noted(tmp_path / "measured")  # good and twin are one run
+    assert measured == ["1", "3", "1"]  # seed, snapshots, threads
 
     told = capfd.readouterr().err
     (line,) = [line for line in told.splitlines() if "its log is" in line]
@@ -167,17 +171,18 @@ def test_two_sweeps_at_once_and_a_run_that_fails(mine, tmp_path, capfd):
     assert finished(dg.find_run(config, root), config)
     assert not finished(dg.find_run(bad, root), bad)
 
-    peak = int(noted(tmp_path / "measured")[0][2]) * 1024
-    assert peak / 1.2 < planned.memory < peak * 1.2
+    assert int(peak) * 1024 / 1.2 < planned.memory < int(peak) * 1024 * 1.2
     assert planned.memory > 1.4 * LIBRARIES  # else it would show little
     there = sum(path.stat().st_size for path in dg.find_run(config, root).folder.rglob("*.safetensors"))
     assert there / 1.1 < planned.disk < there * 1.1
 
     (tmp_path / "mended").touch()
     before = len(noted(steps))
-    assert sweep("three", "--keep", "last") == 0
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text("cores: 2\nset-threads:\n  run: 2\n")
+    assert sweep("three", "--keep", "last", "--profile", str(tmp_path / "profile")) == 0
     assert {seed for seed, *_ in noted(steps)[before:]} == {"3"}
-    assert len(noted(tmp_path / "measured")) == 2
+    assert [line[:3] for line in noted(tmp_path / "measured")[1:]] == [["3", "3", "2"]]
     assert not (root / ".sweeps").exists()
     for run in (dg.find_run(config, root), dg.find_run(bad, root)):
         assert [s.path.exists() for s in run.snapshots] == [False, False, True]
@@ -287,6 +292,7 @@ def test_disk_by_what_is_kept():
         (["nope.nope:f"], r"sweep is 'nope.nope:f': No module named 'nope'; one of your own is"),
         (["MINE:four"], r"sweep is '.*mine.py:four': .*mine.py has no function 'four'"),
         (["MINE:two", "--seed", "1"], r"seed is 1: .*:two takes none; give the function a parameter seed"),
+        (["MINE:two", "--cores", "0"], r"cores is 0: give at least 1"),
         (["MINE:two", "--keep", "none"], r"keep is 'none': .*:two measures nothing, .*; give 'last' or 'all'"),
     ],
 )
@@ -341,3 +347,11 @@ def test_a_stopped_sweep_leaves_no_process_behind(number, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         running._follow([], tmp_path, [])
     wait_for(lambda: gone(int(child.read_text())))
+
+
+def test_what_snakemake_refuses_is_said_in_a_line(mine, tmp_path, capfd):
+    root = tmp_path / "runs"
+    assert cli.main(["sweep", f"{mine}:two", "--root", str(root), "--", "--nonsense"]) == 1
+    line, summary = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"not started: \S+, \S+: .*unrecognized arguments: --nonsense; Snakemake's log is (.*)", line)
+    assert summary == "0 of 2 runs finished; the same command does the rest"

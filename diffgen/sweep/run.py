@@ -55,10 +55,12 @@ def run_sweep(
     that matters. The directory goes when all went well.
 
     Raises:
-        ValueError: an unknown sweep, or `keep` would leave nothing of it.
+        ValueError: an unknown sweep, no cores, or `keep` would leave nothing of the runs.
         ModuleNotFoundError: Snakemake is not installed.
     """
     sweep, key = load(name, seed), f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}-{seed}-{code(name)}"
+    if cores is not None and cores < 1:
+        raise ValueError(f"cores is {cores}: give at least 1")
     if keep == "none" and not sweep.measure:
         raise ValueError(f"keep is 'none': {name} measures nothing, so nothing would be left; give 'last' or 'all'")
     if not dry_run and importlib.util.find_spec("snakemake") is None:
@@ -89,7 +91,7 @@ def run_sweep(
         _follow(jobs, folder, [*where, *snakemake])
         failures = _failures(jobs, folder)
     if failures:
-        well = len(jobs) - len(failures)
+        well = len(list((folder / "done").iterdir()))
         print(
             *failures, f"{well} of {len(jobs)} runs finished; the same command does the rest", sep="\n", file=sys.stderr
         )
@@ -169,8 +171,8 @@ def _stoppable() -> Iterator[None]:
 
 
 def _failures(jobs: list[Planned], folder: Path) -> list[str]:
-    """A line for each run that is not done."""
-    found = []
+    """A line for each run that failed, and one for all that were not started."""
+    found, idle = [], []
     for job in jobs:
         log, failed = folder / "logs" / f"{job.label}.log", folder / "failed" / job.label
         if (folder / "done" / job.label).exists():
@@ -180,9 +182,11 @@ def _failures(jobs: list[Planned], folder: Path) -> list[str]:
         elif log.exists():
             found.append(f"{job.label} ended without a word (killed, out of memory?); its log is {log}")
         else:
-            lines = (folder / "snakemake.log").read_text(errors="replace").split("\n")
-            last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing said")
-            found.append(f"{job.label} was not started: {last}; Snakemake's log is {folder / 'snakemake.log'}")
+            idle.append(job.label)
+    if idle:
+        log = folder / "snakemake.log"
+        said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        found.append(f"not started: {', '.join(idle)}: {said[-1] if said else 'killed?'}; Snakemake's log is {log}")
     return found
 
 
