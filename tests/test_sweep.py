@@ -23,7 +23,7 @@ import diffgen as dg
 from diffgen import cli
 from diffgen.checkpoint import read_tensors
 from diffgen.store import store
-from diffgen.sweep import Sweep
+from diffgen.sweep import Sweep, progress
 from diffgen.sweep import run as running
 from diffgen.sweep.estimate import LIBRARIES, disk, memory, size_of
 from diffgen.sweep.load import load
@@ -234,6 +234,35 @@ def test_wall_time_is_that_of_a_list_schedule():
     assert wall_seconds([1, 1, 3], 2) == 4
     assert wall_seconds([1, 2, 3], 1) == 6
     assert wall_seconds([1, 2, 3], 5) == 3
+
+
+@pytest.mark.parametrize("bars", [True, False])
+def test_progress_has_a_line_a_run_and_one_for_the_whole(bars, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    jobs = plan(Sweep({"a": small(), "b": small(seed=1), "c": small(seed=2)}), tmp_path, key="")
+    for part in ("logs", "done", "failed"):
+        (tmp_path / part).mkdir()
+    shown = progress.Progress(jobs, tmp_path, bars)
+    for label in "ab":
+        (tmp_path / "logs" / f"{label}.log").touch()
+    jobs[0].run.folder.mkdir()
+    (jobs[0].run.folder / "log.jsonl").write_text('{"images": 320}\n')
+    shown.look()
+    told = capsys.readouterr().err
+    if bars:
+        for line in ("0 of 3 runs:  17%", "a:  50%", "b:   0%"):
+            assert line in told
+        assert "c:" not in told  # it has not begun
+    else:
+        assert re.fullmatch(r"0 of 3 runs over; running: a 50 %, b 0 %; 320 of 1,920 images, .* left\n", told)
+    (tmp_path / "done" / "a").touch()
+    (tmp_path / "failed" / "b").write_text("ValueError: no")
+    shown.look()
+    shown.close()
+    told = capsys.readouterr().err
+    assert "a: finished\n" in told
+    assert "b: failed: ValueError: no\n" in told
+    assert "2 of 3 runs" in told
 
 
 def test_stored_runs_are_finished(tmp_path, capsys, monkeypatch):
