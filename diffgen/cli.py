@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from functools import wraps
 
 import tyro
 
@@ -95,21 +96,30 @@ def store(args: list[str]) -> int:
     return _run("store", commands.store, args)
 
 
-def _run(name: str, command: Callable, args: list[str]) -> int:
+def sweep(args: list[str]) -> int:
+    """Train many runs, several at once, whatever happens to some of them."""
+    end = args.index("--") if "--" in args else len(args)
+    return _run("sweep", commands.sweep, args[:end], snakemake=tuple(args[end + 1 :]))
+
+
+def _run(name: str, command: Callable[..., int | None], args: list[str], **more) -> int:
+    def complete(*given, **named):
+        return command(*given, **{**named, **more})
+
     try:
-        tyro.cli(command, prog=f"diffgen {name}", args=args)
-    except (ValueError, OSError) as error:  # of one line, that names the parameter, the value and the remedy
+        code = tyro.cli(wraps(command)(complete), prog=f"diffgen {name}", args=args)
+    except (ValueError, OSError, ImportError) as error:  # of one line, that names parameter, value and remedy
         print(f"diffgen {name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"diffgen {name}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train, "sample": sample, "evaluate": evaluate, "store": store,
-    "chapter": chapter,
+    "sweep": sweep, "chapter": chapter,
 }  # fmt: skip
 
 

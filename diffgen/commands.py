@@ -19,6 +19,8 @@ from diffgen.data import DataConfig
 from diffgen.nets import DiTConfig
 from diffgen.runs import Run, Snapshot
 from diffgen.schedule import log_sigmas
+from diffgen.sweep.run import run_sweep
+from diffgen.sweep.state import Keep
 from diffgen.train import TrainConfig, build_denoiser, classes_of
 
 Positional = Annotated[Path, tyro.conf.Positional]
@@ -191,6 +193,51 @@ def store(paths: tyro.conf.Positional[tuple[Path, ...]], *, root: Path = Path("r
         if not (path / "config.json").is_file():
             raise FileNotFoundError(f"{path} is no run folder: it has no config.json")
         print(storing.store(Run(path), root).folder)
+
+
+def sweep(
+    name: tyro.conf.Positional[str],
+    *,
+    seed: int = 0,
+    root: Path = Path("runs"),
+    cores: int | None = None,
+    device: str = "cpu",
+    keep: Keep = "all",
+    dry_run: bool = False,
+    profile: str | None = None,
+    snakemake: Annotated[tuple[str, ...], tyro.conf.Suppress] = (),
+) -> int:
+    """Train what is missing of many runs, several at once, on Snakemake: to resume, run the same command again.
+
+    NAME is smoke, quick, standard or paper, the runs of chapter 4, or a function of your own that returns a list of
+    diffgen.TrainConfig, or a dict with a label for each. Each run is a job in a process and a core of its own. Finished
+    and stored runs are found by their configs and not repeated, equal configs are trained once, also when two sweeps
+    run at once: one waits for the other. A run that fails does not stop the others; the sweep then ends with exit code
+    1 and names its log. After a kill or Ctrl-C nothing is lost.
+
+      diffgen sweep quick --dry-run                     what it would do: time, memory and disk of each run
+      diffgen sweep quick --cores 2                     do it, two at once
+      diffgen sweep my_sweep.py:sizes --seed 1          runs of your own; the function is given the seed
+      diffgen sweep quick --keep last                   delete snapshots once measured, but for each run's last
+      diffgen sweep paper --device cuda --profile slurm   on a cluster, by a Snakemake profile
+      diffgen sweep quick -- --retries 2                what follows -- goes to Snakemake
+
+    Args:
+        name: which sweep.
+        seed: of the split, the initial weights, the order and the noise.
+        root: folder of run folders.
+        cores: jobs at once, a core each; by default as many as there are, or as the profile says.
+        device: where to compute, "cpu" or "cuda".
+        keep: which snapshots stay once a run is measured. A run without its snapshots stays finished, and what was
+            computed from them is there; "none" needs a sweep that measures.
+        dry_run: print the plan, and stop.
+        profile: Snakemake's, by name or path: executor, resources, number of jobs.
+        snakemake: further arguments for Snakemake.
+    """
+    return run_sweep(
+        name, seed=seed, root=root, cores=cores, device=device, keep=keep, dry_run=dry_run, profile=profile,
+        snakemake=snakemake,
+    )  # fmt: skip
 
 
 def _snapshot(path: Path) -> Snapshot:

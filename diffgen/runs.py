@@ -34,6 +34,8 @@ SECONDS_BETWEEN_STATES = 30.0
 """A killed run repeats at most this much."""
 STORED = "stored.json"
 """The file that makes a folder a stored run."""
+DROPPED = "dropped.json"
+"""The file that lists snapshots that were deleted on purpose, see `diffgen.sweep.state.drop`."""
 SECONDS_OF_SILENCE = 3.0
 """How long one waits for another process that trains the same config, before one says so."""
 
@@ -104,8 +106,7 @@ class Snapshot:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one data point."""
-        stored = self.run.stored
-        return tuple(stored["shape"] if stored else read_about(self.path)["shape"])
+        return tuple((self.run.stored or self.run.dropped or read_about(self.path))["shape"])
 
     def denoiser(self, *, average: str | None = None, device: str | torch.device = "cpu") -> Preconditioned:
         """The denoiser, ready to be evaluated: see `load_denoiser`."""
@@ -125,6 +126,15 @@ class Run:
         return json.loads(path.read_text()) if path.is_file() else None
 
     @property
+    def dropped(self) -> dict[str, Any] | None:
+        """Which snapshots were deleted on purpose once they were measured, and the shape of a data point; mostly None.
+
+        They count as there: the run is finished, and what was computed from them is read.
+        """
+        path = self.folder / DROPPED
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    @property
     def key(self) -> str:
         """A name that says which config was trained, wherever the run lies and whatever the code."""
         return run_name(self.config, code="")
@@ -139,8 +149,11 @@ class Run:
         """What is there, in the order of the images seen."""
         folder, stored = self.folder / "snapshots", self.stored
         if stored:
-            return [Snapshot(images, folder / f"{images:012d}.safetensors") for images in stored["snapshots"]]
-        return [Snapshot(int(path.stem), path) for path in sorted(folder.glob("*.safetensors"))]
+            images = set(stored["snapshots"])
+        else:
+            dropped = self.dropped or {"snapshots": []}
+            images = {int(path.stem) for path in folder.glob("*.safetensors")}.union(dropped["snapshots"])
+        return [Snapshot(n, folder / f"{n:012d}.safetensors") for n in sorted(images)]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -314,6 +327,10 @@ def load_denoiser(
         path = snapshots[-1].path
     if not path.exists() and Run(path.parent.parent).stored:
         raise FileNotFoundError(f"{path} was not stored: its run has only results; train it in another folder, as runs")
+    if not path.exists() and (dropped := Run(path.parent.parent).dropped):
+        remedy = f"delete {path.parent.parent / DROPPED} and train the run again"
+        if int(path.stem) in dropped["snapshots"]:
+            raise FileNotFoundError(f"{path} was dropped once it was measured (--keep): {remedy}")
     tensors, about = read_tensors(path)
     config = CONFIG.validate_python(about["config"])
     names = [a.name for a in config.ema]

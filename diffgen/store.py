@@ -53,7 +53,7 @@ def store(run: Run, root: str | Path) -> Run:
         if path.name == result_name(name, int(images), settings, fingerprint(EVALUATING)):  # not of older code
             shutil.copyfile(path, kept.folder / "results" / result_name(name, int(images), settings, ""))
     last = snapshots[-1].path
-    if last.stat().st_size <= LARGEST_WEIGHTS:
+    if last.is_file() and last.stat().st_size <= LARGEST_WEIGHTS:  # not dropped
         (kept.folder / "snapshots").mkdir(exist_ok=True)
         shutil.copyfile(last, kept.folder / "snapshots" / last.name)
     if curves := gap_curves(kept):

@@ -1,0 +1,66 @@
+"""Sweeps: many runs by one command, on Snakemake. Here is what a sweep is; `run.py` runs it, `plan.py` says beforehand.
+
+A sweep is a function that returns configs:
+
+    def sizes(seed=0):
+        config = diffgen.presets.quick(seed).train
+        return [config.with_(data=replace(config.data, n_train=n)) for n in (64, 256, 1024)]
+
+`diffgen sweep my_sweep.py:sizes` trains what is missing of it, each run in a process of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffgen.runs import CONFIG, Snapshot, run_name
+from diffgen.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs by what they are called, and what to compute from each.
+
+    Args:
+        runs: configs by label. A label names files: letters, digits and . _ = + , ~ -.
+        measure: called with the snapshots of a trained run, the folder of runs and the device, in the run's process.
+            What it computes is to be kept beside the run (`diffgen.results.kept`): so it is quick the second time.
+
+    Raises:
+        ValueError: no runs, or a label that can't name a file.
+    """
+
+    runs: Mapping[str, TrainConfig]
+    measure: Callable[[list[Snapshot], Path, str], object] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("runs is empty: a sweep has at least one config")
+        for label, config in self.runs.items():
+            if not re.fullmatch(r"[\w=+,~-][\w.=+,~-]*", str(label)):
+                raise ValueError(f"label is {label!r}: it names files, so use letters, digits and . _ = + , ~ -")
+            if not isinstance(config, TrainConfig):
+                raise ValueError(f"run {label!r} is a {type(config).__name__}: give a diffgen.TrainConfig")
+
+    @classmethod
+    def of(cls, found: Sweep | Mapping[str, TrainConfig] | Iterable[TrainConfig]) -> Sweep:
+        """The sweep of whatever a sweep function may return; configs in a list are labelled as their folders are."""
+        if isinstance(found, Sweep):
+            return found
+        if not isinstance(found, Mapping):
+            found = {run_name(c) if isinstance(c, TrainConfig) else str(i): c for i, c in enumerate(found)}
+        return cls(found)
+
+    @property
+    def distinct(self) -> dict[str, TrainConfig]:
+        """The runs, equal configs once, under the first of their labels."""
+        seen, found = set(), {}
+        for label, config in self.runs.items():
+            key = CONFIG.dump_json(config)
+            if key not in seen:
+                seen.add(key)
+                found[label] = config
+        return found

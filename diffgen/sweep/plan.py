@@ -1,0 +1,173 @@
+"""What a sweep will do, before it does it: which runs are missing, and what they will take."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffgen.log import provenance
+from diffgen.runs import Run, find_run
+from diffgen.sweep import Sweep
+from diffgen.sweep.estimate import disk, images_per_second, memory, size_of
+from diffgen.sweep.state import Keep, finished, images_seen, measured_mark
+from diffgen.train import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A run of a sweep, how far it is, and what the rest of it will take; sizes in bytes, time in seconds."""
+
+    label: str
+    config: TrainConfig
+    run: Run
+    parameters: int
+    trained: bool
+    measured: bool
+    seen: int
+    speed: float = float("inf")
+    memory: float = 0
+    disk: float
+    disk_on_the_way: float = 0
+
+    @property
+    def images(self) -> int:
+        """Images that it sees in all."""
+        return self.config.snapshot_images[-1]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.trained and self.measured
+
+    @property
+    def state(self) -> str:
+        """How far it is, in words."""
+        if self.trained:
+            return "finished" if self.measured else "to measure"
+        return f"{self.seen:,} of {self.images:,}" if self.seen else "missing"
+
+    @property
+    def seconds(self) -> float:
+        """Time that its training still takes."""
+        return (self.images - self.seen) / self.speed
+
+
+def plan(sweep: Sweep, root: Path, *, key: str, device: str = "cpu", keep: Keep = "all") -> list[Planned]:
+    """Look every distinct run of a sweep up, and estimate what the missing ones take. Writes nothing.
+
+    Images/s come from finished runs of the same network and batch under `root`, trained on one thread of such a
+    machine, else from a few real steps here. Those have the machine to themselves; beside others a job is slower.
+    """
+    speeds, found = {}, []
+    for label, config in sweep.distinct.items():
+        run = find_run(config, root)
+        trained = finished(run, config)
+        measured = bool(run.stored) or not sweep.measure or measured_mark(run, key).is_file()
+        what = {"label": label, "config": config, "run": run, "trained": trained, "measured": trained and measured}
+        if trained:
+            size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
+            about = {"parameters": run.about["parameters"], "seen": config.snapshot_images[-1], "disk": size}
+        else:
+            split = config.data.load()
+            size = size_of(config, split)
+            done, on_the_way = disk(config, size, keep)
+            like = alike(config)
+            if not speeds:
+                speeds.update(speeds_of_finished(root, device))
+            if like not in speeds:
+                speeds[like] = images_per_second(config, split, device)
+            about = {
+                "parameters": size.parameters, "seen": images_seen(run), "speed": speeds[like],
+                "memory": memory(config, split, size), "disk": done, "disk_on_the_way": on_the_way,
+            }  # fmt: skip
+        found.append(Planned(**what, **about))
+    return found
+
+
+def alike(config: TrainConfig) -> tuple:
+    """All that the speed of a config's training depends on."""
+    averages = len(config.ema)
+    return (
+        config.data.name,
+        config.data.size,
+        config.network,
+        config.batch,
+        config.precision,
+        config.conditional,
+        averages,
+    )
+
+
+def speeds_of_finished(root: Path, device: str) -> dict[tuple, float]:
+    """Images/s of the runs under a folder that were trained here as a job trains: on one thread."""
+    here, found = {**provenance()["machine"], "threads": 1}, {}
+    for path in sorted(root.glob("*/run.json")):
+        run = Run(path.parent)
+        try:
+            config, about = run.config, run.about
+        except ValueError:  # of another version
+            continue
+        if about["machine"] == here and about["device"] == device and about["seconds"] >= 1 and finished(run, config):
+            found[alike(config)] = config.snapshot_images[-1] / about["seconds"]
+    return found
+
+
+def wall_seconds(seconds: Iterable[float], at_once: int) -> float:
+    """How long jobs take that are started in this order, so many at once, each as soon as another has ended."""
+    ends = [0.0] * at_once
+    for job in seconds:
+        heapq.heapreplace(ends, ends[0] + job)
+    return max(ends)
+
+
+def table(planned: list[Planned], also: dict[str, list[str]], at_once: int) -> str:
+    """The plan as text: a row a run, then what all of it takes.
+
+    Args:
+        planned: the runs.
+        also: further labels of the same config.
+        at_once: jobs at a time.
+    """
+    rows = [("run", "folder", "parameters", "images", "state", "images/s", "time", "memory", "disk")]
+    for p in planned:
+        estimates = ("", "", "") if p.trained else (f"{p.speed:,.0f}", duration(p.seconds), amount(p.memory))
+        label = " = ".join([p.label, *also.get(p.label, [])])
+        numbers = f"{p.parameters:,}", f"{p.images:,}"
+        rows.append((label, p.run.folder.name, *numbers, p.state, *estimates, amount(p.disk)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust, str.ljust, str.rjust, str.rjust, str.ljust, *[str.rjust] * 4]
+    lines = ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]
+    return "\n".join([*lines, "", totals(planned, at_once)])
+
+
+def totals(planned: list[Planned], at_once: int) -> str:
+    """What all runs take together: time, memory, disk."""
+    left = [p for p in planned if not p.done]
+    if not left:
+        return f"all {len(planned)} runs are finished; disk {amount(sum(p.disk for p in planned))}"
+    wall, work = wall_seconds([p.seconds for p in left], at_once), sum(p.seconds for p in left)
+    peak = sum(sorted((p.memory for p in left), reverse=True)[:at_once])
+    on_the_way = sum(sorted((max(0, p.disk_on_the_way - p.disk) for p in left), reverse=True)[:at_once])
+    disk_now = sum(p.disk for p in planned)
+    return (
+        f"{len(left)} of {len(planned)} runs to do, {at_once} at once: about {duration(wall)} of training "
+        f"({duration(work)} of one core), memory up to {amount(peak)}, "
+        f"disk {amount(disk_now)} (up to {amount(disk_now + on_the_way)} on the way); measuring comes on top"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def amount(size: float) -> str:
+    """Bytes as a person says them."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 1e3:.0f} kB"
