@@ -21,7 +21,7 @@ from diffgen.metrics.gap import GapCurve
 from diffgen.results import EVALUATING, result_name
 from diffgen.runs import STORED, Run, fingerprint
 
-LARGEST_WEIGHTS = 2**19
+LARGEST_WEIGHTS = 3 * 2**17
 """Weights of the last snapshot go along if their file is at most so many bytes: enough to check the rest by."""
 
 
