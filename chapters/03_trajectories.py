@@ -122,6 +122,7 @@ for ax, (name, found) in zip(axes, copying.items()):
     draw.over_training({n: (seen[n], values) for n, values in found.items()}, ax, nulls.get(name))
     ax.set(ylabel=name)
 axes[0].legend(loc="upper left")
+axes[0].set(yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
 axes[0].set(ylim=(-0.05, 1.8 * max(0.3, *map(max, copying["memorized fraction"].values()))))
 axes[2].axhline(0, color=plots.NEUTRAL, lw=0.8);
 

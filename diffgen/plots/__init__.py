@@ -24,9 +24,10 @@ def use_style() -> None:
 
 
 def images_seen(ax: Axes) -> Axes:
-    """Make the x axis one of images seen in training: logarithmic, with labels such as 2k, 5k, 10k."""
+    """Make the x axis of what is drawn one of images seen in training: logarithmic, with labels such as 2k, 5k, 10k."""
     ax.set(xscale="log", xlabel="images seen in training")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1, 3)))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_minor_formatter(NullFormatter())
     return ax
