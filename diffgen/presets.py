@@ -176,7 +176,7 @@ def quick(seed: int = 0) -> Preset:
         scaling_n_train=(256, 1_024), scaling_channels=(8, 24), scaling_images=32_768,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
         guidance_images=32_768, guidance_sigmas=8, guidance_samples=192, guidance_trajectories=64,
-        windows=(4, 6, 8, 10), window_stride=2, window_images=128, range_images=6, range_pixels=24,
+        windows=(6, 8, 10, 12), window_stride=2, window_images=256, range_images=6, range_pixels=24,
     )  # fmt: skip
 
 

@@ -96,7 +96,8 @@ def reconstructions(
     def compute() -> dict[str, Tensor]:
         denoiser = guided(snapshot, guide, device)
         curve = reconstruction_distance(denoiser, known, unknown, sigmas, resamples=resamples, seed=seed)
-        return {name: getattr(curve, name) for name in ("train", "val", "train_draws", "val_draws")}
+        parts = ("train", "val", "train_draws", "val_draws")
+        return {name: getattr(curve, name).clone(memory_format=torch.contiguous_format) for name in parts}
 
     found = kept(snapshot, "reconstructions", settings, compute)
     return ReconstructionCurve(sigmas, **found, n=min(len(known), len(unknown)))

@@ -265,6 +265,8 @@ def test_reconstructions_and_ranges_are_kept(snapshots, split, monkeypatch):
     direct = reconstruction_distance(guided(snapshots[1], guide), split.train[:20], split.val[:20], SIGMAS, resamples=3)
     torch.testing.assert_close(curve.gap, direct.gap)
     torch.testing.assert_close(curve.stderr, direct.stderr)
+    alone = probes.reconstructions(snapshots[1], split, SIGMAS[:1], guide=guide, images=20, resamples=3)
+    torch.testing.assert_close(alone.train, curve.train[:1])  # at one noise level, too
     options = {"window": 6, "stride": 2, "pixels": 3}
     scores = probes.ranges(snapshots[1], split.val[:2], SIGMAS, **options)
     windowed = dg.Windowed(snapshots[1].denoiser(), 6, 2)

@@ -1,10 +1,9 @@
-"""Figures that compare runs: scaling factors and guidance weights."""
+"""Figures that compare runs: scaling factors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from diffgen.metrics.estimate import Estimate
@@ -40,15 +39,4 @@ def growth_of_runs(growth: Mapping[tuple[int, int], tuple[Sequence[int], Sequenc
         estimates(*growth[run], ax, **style)
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     images_seen(ax).set(ylabel="relative gap")
-    return ax
-
-
-def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Axes) -> Axes:
-    """G(σ), one line a guidance weight."""
-    colours = plt.cm.ScalarMappable(plt.Normalize(min(weights), max(weights)), "plasma_r")
-    for weight, curve in zip(weights, curves):
-        ax.plot(curve.sigmas, curve.gap, color=colours.to_rgba(0.05 + 0.95 * weight))
-    ax.axhline(0, color=NEUTRAL, lw=0.8)
-    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    ax.figure.colorbar(colours, ax=ax, label="guidance weight $w$")
     return ax
