@@ -62,7 +62,7 @@ from diffgen.metrics.quality import class_entropies, class_probabilities, paired
 from diffgen.metrics.toy import expected_gap
 from diffgen.plots import guidance as draw
 from diffgen.plots.images import image_rows
-from diffgen.widgets import Curves, Images, Scrubber, Slider, spread_normal
+from diffgen.widgets import Curves, FieldExplorer, Images, Scrubber, Slider, spread_normal
 
 book.check_parameters()
 plots.use_style()
@@ -132,8 +132,13 @@ for name, value in {"delta": delta, "delta_guide": delta_guide, "w_max": weights
 # %% [markdown]
 # The peak goes from {glue:text}`toy_0:.3f` without guidance to {glue:text}`toy_w:.3f` at $w =$ {glue:text}`w_max:g`, and
 # the gap of the samples from {glue:text}`toy_samples_0:.3f` to {glue:text}`toy_samples_w:.3f`. In this model guidance
-# towards less error *is* guidance towards the training points: there is nothing else to be less wrong about.
-#
+# towards less error *is* guidance towards the training points: there is nothing else to be less wrong about. Turn the
+# weight yourself, and the error of the guide; where the guide is the better one, the gap should shrink.
+
+# %%
+FieldExplorer(circle, delta=delta, delta_guide=delta_guide, weight=1, sigma=1.2, guidance=True)
+
+# %% [markdown]
 # ## Five guides
 #
 # A network is wrong in more ways than one. An early snapshot is worse than the last because it has not yet learned what
@@ -177,23 +182,23 @@ for kind, name in kinds.items():
     words = ("a measurable growth", "a measurable fall", "no measurable change")
     change = higher[name][one]
     told_change = f"{float(change):+.3f} ± {change.stderr:.3f}, {told(change, *words)}"
-    glue(f"change {kind}", told_change, display=False)
-    glue(f"peak {kind}", str(peaks[name].height), display=False)
-    glue(f"place {kind}", float(peaks[name].sigma.value), display=False)
+    glue(f"change_{kind}", told_change, display=False)
+    glue(f"peak_{kind}", str(peaks[name].height), display=False)
+    glue(f"place_{kind}", float(peaks[name].sigma.value), display=False)
     error = [c.val[c.index(peaks[name].sigma.value)] for c in raw[name]]
-    glue(f"worse {kind}", f"{float(error[len(weights) - 1] / error[0] - 1):+.0%}", display=False)
+    glue(f"worse_{kind}", f"{float(error[len(weights) - 1] / error[0] - 1):+.0%}", display=False)
 glue("w_one", weights[one], display=False)
 glue("last_images", f"{last.images:,}", display=False)
 glue("early_images", f"{plain[middle].images:,}", display=False)
 
 # %% [markdown]
-# Bands are 95 % intervals of the gap without guidance. It peaks at $\sigma =$ {glue:text}`place classifier-free:.2f` for
-# the network with classes, with a height of {glue:text}`peak classifier-free`, and at {glue:text}`place autoguidance:.2f`
-# for the main one, {glue:text}`peak autoguidance`. From $w = 0$ to {glue:text}`w_one:g` the peak under classifier-free
-# guidance changes by {glue:text}`change classifier-free`; under autoguidance (last snapshot at {glue:text}`last_images`
-# images seen, guide at {glue:text}`early_images`) by {glue:text}`change autoguidance`. $G$ is a ratio, and both of
+# Bands are 95 % intervals of the gap without guidance. It peaks at $\sigma =$ {glue:text}`place_classifier-free:.2f` for
+# the network with classes, with a height of {glue:text}`peak_classifier-free`, and at {glue:text}`place_autoguidance:.2f`
+# for the main one, {glue:text}`peak_autoguidance`. From $w = 0$ to {glue:text}`w_one:g` the peak under classifier-free
+# guidance changes by {glue:text}`change_classifier-free`; under autoguidance (last snapshot at {glue:text}`last_images`
+# images seen, guide at {glue:text}`early_images`) by {glue:text}`change_autoguidance`. $G$ is a ratio, and both of
 # its errors move: at these noise levels the error on validation images at $w =$ {glue:text}`w_max:g` is
-# {glue:text}`worse classifier-free` and {glue:text}`worse autoguidance` against that without guidance. A guided denoiser
+# {glue:text}`worse_classifier-free` and {glue:text}`worse_autoguidance` against that without guidance. A guided denoiser
 # is a worse denoiser. It is made for something else.
 #
 # ## What guided samples look like
@@ -220,35 +225,40 @@ for ax, (kind, name) in zip(axes, kinds.items()):
 # %% [markdown]
 # ## What it costs
 #
-# Now everything against $w$. In the upper row the denoiser: its peak in pixels, for all five guides; at the noise level of
-# the peak, the same gap measured in features of a small classifier of clothes; and the Fréchet distance between
-# reconstructions and originals (*rFD*), of validation over training images, less 1. In the lower row the samples: their
-# gap, corrected for the luck of the split as in {doc}`03_trajectories`; the share of copies; the Fréchet distance to the
-# validation images {cite:p}`heusel2017`, smaller is better; and the entropy of the classifier's opinion, which is low
-# where a sample looks like one thing. Dotted lines are what other real images have.
-#
-# If the paper's finding holds here, the first three panels are flat and the sample gap rises.
+# Now against $w$, first the denoiser: its peak in pixels, for all five guides; at the noise level of the peak, the same
+# gap measured in features of a small classifier of clothes; and the Fréchet distance between reconstructions and
+# originals (*rFD*), of validation over training images, less 1. If the paper's finding holds here, these panels are
+# nearly flat.
 
 # %%
 top = {name: torch.tensor([peaks[name].sigma.value]) for name in kinds.values()}
-in_features, rfd = ({name: [] for name in kinds.values()} for _ in range(2))
+in_features, rebuilt = {}, {}
 for name, sigma in top.items():
-    for w in weights:
-        snapshot, guide = guides[name][0], at(name, w)["guide"]
-        asked = {"guide": guide, **options}
-        (curve,) = evaluate.gap_curves([snapshot], split, sigma, features=features, progress=False, **asked)
-        rebuilt = probes.reconstructions(snapshot, split, sigma, **asked)
-        in_features[name].append(curve.peak)
-        rfd[name].append(dg.Estimate(rebuilt.gap[0], rebuilt.stderr[0], rebuilt.n))
-heights = {}
-for name, found in curves.items():
-    heights[name] = [peak(curve, draws=200, seed=seed).height for curve in found[: len(weights)]]
-    heights[name] = [dg.Estimate(h.value, (h.high - h.low) / 3.92, curves[name][0].n) for h in heights[name]]
-fig, axes = plt.subplots(1, 3, figsize=(9.5, 3.1))
-for ax, found, label in zip(axes, (heights, in_features, rfd), ("peak of $G$", "$G$ in features", "gap of rFD")):
+    asked = [{"guide": at(name, w)["guide"], **options} for w in weights]
+    snapshot, of_features = guides[name][0], {"features": features, "progress": False}
+    in_features[name] = [evaluate.gap_curves([snapshot], split, sigma, **of_features, **a)[0] for a in asked]
+    rebuilt[name] = [probes.reconstructions(snapshot, split, sigma, **a) for a in asked]
+panels = {
+    "peak of $G$": {name: [peak(c, seed=seed).height for c in found[: len(weights)]] for name, found in curves.items()},
+    "$G$ in features": {name: [curve.peak for curve in found] for name, found in in_features.items()},
+    "gap of rFD": {name: [dg.Estimate(r.gap[0], r.stderr[0], r.n) for r in found] for name, found in rebuilt.items()},
+}
+fig, axes = plt.subplots(1, 3, figsize=(9.5, 3.3))
+for ax, (label, found) in zip(axes, panels.items()):
     draw.over_weights(weights, found, ax).axhline(0, color=plots.NEUTRAL, lw=0.8)
     ax.set(ylabel=label)
-axes[0].legend(fontsize=7, loc="lower left");
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5);
+
+# %% [markdown]
+# From $w = 0$ to {glue:text}`w_one:g` the gap in features changes by {glue:text}`features_classifier-free` under
+# classifier-free guidance and {glue:text}`features_autoguidance` under autoguidance, the gap of rFD by
+# {glue:text}`rfd_classifier-free`, and {glue:text}`rfd_autoguidance`. The three need not agree: rFD forgives what leaves
+# the distribution of images as it is, pixels do not.
+#
+# Now the samples: their gap, corrected for the luck of the split as in {doc}`03_trajectories`; the share of copies; the
+# Fréchet distance to the validation images {cite:p}`heusel2017`, smaller is better; and the entropy of the classifier's
+# opinion, which is low where a sample looks like one thing. Dotted lines are what other real images have. By the paper
+# the first panel should rise, and by more than $G$ did.
 
 # %%
 luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
@@ -267,10 +277,11 @@ panels = {
         class_entropies(class_probabilities(split.val.x)).mean(),
     ),
 }
-fig, axes = plt.subplots(1, 4, figsize=(11, 2.9))
-for ax, (label, (found, null)) in zip(axes, panels.items()):
+fig, axes = plt.subplots(2, 2, figsize=(8.5, 5.6))
+for ax, (label, (found, null)) in zip(axes.flat, panels.items()):
     draw.over_weights(weights, found, ax, float(null)).set(ylabel=label)
-axes[0].legend(fontsize=7);
+axes[0, 1].set(ylim=(-0.02, max(0.1, *(1.5 * share for found in copied.values() for share in found))))
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2);
 
 # %% tags=["hide-input"]
 follows, best = {}, {}
@@ -278,32 +289,35 @@ for kind, name in kinds.items():
     follows[name] = [t.minus(terms[name][0]) for t in terms[name]]  # from the same noise: pairs
     best[name] = min(range(len(weights)), key=lambda k: quality[name][0][k])
     change, b = quality[name][1][-1], best[name]
-    glue(f"samples {kind}", shown(follows[name][one]), display=False)
-    glue(f"says {kind}", told(follows[name][one], "grows", "shrinks", "does not change measurably"), display=False)
-    glue(f"copied {kind}", f"{float(copied[name][0]):.1%} and {float(copied[name][-1]):.1%}", display=False)
-    glue(f"quality {kind}", f"{shown(quality[name][0][0], 2)} and {shown(quality[name][0][-1], 2)}", display=False)
-    glue(f"far {kind}", told(change, "further from", "nearer to", "not measurably further from"), display=False)
+    glue(f"samples_{kind}", shown(follows[name][one]), display=False)
+    glue(f"says_{kind}", told(follows[name][one], "grows", "shrinks", "does not change measurably"), display=False)
+    glue(f"copied_{kind}", f"{float(copied[name][0]):.1%} and {float(copied[name][-1]):.1%}", display=False)
+    glue(f"advice_{kind}", shown(follows[name][-1]), display=False)
+    glue("copied_null", f"{float(panels['memorized fraction'][1]):.1%}", display=False)
+    glue(f"quality_{kind}", f"{shown(quality[name][0][0], 2)} and {shown(quality[name][0][-1], 2)}", display=False)
+    glue(f"far_{kind}", told(change, "further from", "nearer to", "not measurably further from"), display=False)
     surer = dg.Estimate.mean(entropy[name][-1] - entropy[name][0])
-    glue(f"entropy {kind}", f"{float(surer):+.2f} ± {surer.stderr:.2f}", display=False)
+    glue(f"entropy_{kind}", f"{float(surer):+.2f} ± {surer.stderr:.2f}", display=False)
     cost = f"the samples' gap is then {shown(follows[name][b])} above that without guidance"
     gain = quality[name][1][b]
     sure = told(gain, "", "measurably better than without guidance", "not measurably better than without guidance")
     found = f"$w$ = {weights[b]:g}, {sure}; {cost}" if b else "no guidance at all"
-    glue(f"best {kind}", found, display=False)
+    glue(f"best_{kind}", found, display=False)
 
 # %% [markdown]
-# From $w = 0$ to {glue:text}`w_one:g`, sample by sample, the samples' gap changes by {glue:text}`samples classifier-free`
-# under classifier-free guidance: it {glue:text}`says classifier-free`. Under autoguidance it changes by
-# {glue:text}`samples autoguidance`: it {glue:text}`says autoguidance`. Copies, at $w = 0$ and $w =$ {glue:text}`w_max:g`,
-# are {glue:text}`copied classifier-free` of the samples, and {glue:text}`copied autoguidance`.
+# From $w = 0$ to {glue:text}`w_one:g`, sample by sample, the samples' gap changes by {glue:text}`samples_classifier-free`
+# under classifier-free guidance: it {glue:text}`says_classifier-free`. Under autoguidance it changes by
+# {glue:text}`samples_autoguidance`: it {glue:text}`says_autoguidance`. Copies, without guidance and at $w =$
+# {glue:text}`w_max:g`, are {glue:text}`copied_classifier-free` of the samples in the first case,
+# {glue:text}`copied_autoguidance` in the second, beside {glue:text}`copied_null` of validation images.
 #
-# And the benefit? From no guidance to the largest weight the entropy changes by {glue:text}`entropy classifier-free` and
-# {glue:text}`entropy autoguidance` nats: samples get more of one kind. As a distribution they get
-# {glue:text}`far classifier-free` and {glue:text}`far autoguidance` the validation images: the Fréchet distance is
-# {glue:text}`quality classifier-free` in the one case, {glue:text}`quality autoguidance` in the other. By that distance
-# the best weight for classifier-free guidance is {glue:text}`best classifier-free`; for autoguidance it is
-# {glue:text}`best autoguidance`. Networks this small have much left to learn from training, more than a guide can give
-# them; Fréchet distances of so few samples are biased upwards, all alike, so only their differences count.
+# And the benefit? From no guidance to the largest weight the entropy changes by {glue:text}`entropy_classifier-free` and
+# {glue:text}`entropy_autoguidance` nats: samples get more of one kind. As a distribution they get
+# {glue:text}`far_classifier-free` and {glue:text}`far_autoguidance` the validation images: the Fréchet distance is
+# {glue:text}`quality_classifier-free` in the one case, {glue:text}`quality_autoguidance` in the other. By that distance
+# the best weight for classifier-free guidance is {glue:text}`best_classifier-free`; for autoguidance it is
+# {glue:text}`best_autoguidance`. Fréchet distances of so few samples are biased upwards, all alike; their differences,
+# sample by sample from the same noise, are what counts.
 #
 # ## Guidance in an interval
 #
@@ -322,12 +336,16 @@ parts = {where: gap_terms(x, split.train.x, split.val.x).minus(terms[name][0]) f
 _, far = paired_frechet([seen[name][0], *map(features, inside.values())], of_val, seed=seed)
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.6), sharey=True)
 for ax, found, label in zip(axes, (list(parts.values()), far[1:]), ("samples' gap", "Fréchet distance")):
-    ax.errorbar(found, range(4), xerr=[1.96 * e.stderr for e in found], fmt="o", color=plots.GENERATED, capsize=3)
-    ax.axvline(0, color=plots.NEUTRAL, lw=0.8)
-    ax.set(xlabel=f"change of the {label}", yticks=range(4), yticklabels=list(intervals), ylim=(-0.5, 3.5))
+    draw.changes(dict(zip(intervals, found)), ax).set(xlabel=f"change of the {label}")
 glue("interval", f"{low:.2g} to {high:.2g}", display=False)
 
 # %% tags=["hide-input"]
+for kind, name in kinds.items():
+    change = difference_at(in_features[name][one], in_features[name][0], float(top[name]))
+    glue(f"features_{kind}", shown(change, 2), display=False)
+    gaps = [(r.val_draws / r.train_draws)[:, 0] for r in (rebuilt[name][one], rebuilt[name][0])]  # pairs
+    change = dg.Estimate(rebuilt[name][one].gap[0] - rebuilt[name][0].gap[0], (gaps[0] - gaps[1]).std(), len(gaps[0]))
+    glue(f"rfd_{kind}", f"{shown(change, 2)}, {told(change, 'up', 'down', 'not told from none')}", display=False)
 sure = [f"{where} ({shown(e)})" for where, e in parts.items() if e.interval()[0] > 0]
 glue("interval_gap", ("in these intervals: " + ", ".join(sure)) if sure else "in none of the intervals", display=False)
 worse = [f"{where} ({shown(e, 2)})" for where, e in zip(intervals, far[1:]) if e.interval()[0] > 0]
@@ -339,8 +357,8 @@ glue("interval_best", lesser, display=False)
 glue("interval_cost", f"{shown(parts[lesser])}, against {shown(parts['everywhere'])} everywhere", display=False)
 
 # %% [markdown]
-# The middle interval is $\sigma$ from {glue:text}`interval`; guidance is autoguidance at its largest weight. The samples'
-# gap rises measurably {glue:text}`interval_gap`. Quality, by the Fréchet distance, gets measurably worse when guidance
+# The middle interval is $\sigma$ from {glue:text}`interval`; guidance is autoguidance at its largest weight; changes are
+# from no guidance. The samples' gap rises measurably {glue:text}`interval_gap`. Quality, by the Fréchet distance, gets measurably worse when guidance
 # acts {glue:text}`interval_worse`, and measurably better {glue:text}`interval_better`. The interval with the smallest
 # distance is *{glue:text}`interval_best`*; the samples' gap there changes by {glue:text}`interval_cost`.
 #
@@ -377,19 +395,20 @@ def put(at) -> str:
 for kind, name in kinds.items():
     for m in measures:
         found = placed[m][name]
-        glue(f"{m} {kind}", f"{put(found[0])} to {put(found[-1])}", display=False)
+        glue(f"{m}_{kind}", f"{put(found[0])} to {put(found[-1])}", display=False)
     apart = [placed["similarity"][name][0], placed["similarity"][name][-1]]
     rises, falls = apart[1].low > apart[0].high, apart[1].high < apart[0].low
     words = "towards the noisy training data" if rises else "away from the noisy training data" if falls else None
-    glue(f"moves {kind}", words or "measurably in neither direction", display=False)
+    glue(f"moves_{kind}", words or "measurably in neither direction", display=False)
 
 # %% [markdown]
 # From $w = 0$ to {glue:text}`w_max:g` the place of the predictions goes, under classifier-free guidance, from
-# {glue:text}`similarity classifier-free`, which is {glue:text}`moves classifier-free`; under autoguidance from
-# {glue:text}`similarity autoguidance`, {glue:text}`moves autoguidance`. By the shell ratio it goes from
-# {glue:text}`shell classifier-free` and from {glue:text}`shell autoguidance`; by the concentration from
-# {glue:text}`concentration classifier-free` and from {glue:text}`concentration autoguidance`. In parentheses are 95 %
-# intervals; a place is not defined where noisy training and validation images are not told apart.
+# {glue:text}`similarity_classifier-free`, which is {glue:text}`moves_classifier-free`; under autoguidance from
+# {glue:text}`similarity_autoguidance`, {glue:text}`moves_autoguidance`. By the shell ratio it goes from
+# {glue:text}`shell_classifier-free` and from {glue:text}`shell_autoguidance`; by the concentration from
+# {glue:text}`concentration_classifier-free` and from {glue:text}`concentration_autoguidance`. In parentheses are 95 %
+# intervals, and a move is called one only where those of both ends are apart. A place is not defined where noisy training
+# and validation images are not told apart.
 #
 # ## Seeing less of the image
 #
@@ -417,19 +436,22 @@ clear = [size for size in settings.windows if tops[size].height.low > 0]  # narr
 narrowest = min(clear, default=max(settings.windows))
 lower, _ = peak_change(narrow[half], narrow[side], seed=seed)
 _, shift = peak_change(narrow[narrowest], narrow[side], seed=seed)
-for key, value in {"half": half, "side": side, "narrowest": narrowest}.items():
+words = ("higher", "lower", "not measurably different")
+there = narrow[side].index(tops[side].sigma.value)
+for key, value in {
+    "half": half, "side": side, "narrowest": narrowest, "lower": shown(lower), "lower_says": told(lower, *words),
+    "shift": shown(shift, 2), "shift_says": told(shift, *words), "clear": f"{len(clear)} of {len(settings.windows)} windows",
+    "blind": f"{float(narrow[half].val[there] / narrow[side].val[there]):.1f}",
+}.items():  # fmt: skip
     glue(key, value, display=False)
-glue("lower", shown(lower), display=False)
-glue("lower_says", told(lower, "higher", "lower", "not measurably different"), display=False)
-glue("shift", shown(shift, 2), display=False)
-glue("shift_says", told(shift, "higher", "lower", "not measurably different"), display=False)
-glue("clear", "every window" if len(clear) == len(settings.windows) else f"{len(clear)} of {len(settings.windows)} windows"
-     if clear else "none of the windows", display=False)
-cost = narrow[half].val[narrow[half].index(tops[side].sigma.value)] / narrow[side].val[narrow[side].index(tops[side].sigma.value)]
-glue("blind", f"{float(cost):.1f}", display=False)
+noise = peaks["earlier snapshot"].sigma.value  # w = -1 is the guide itself
+for key, (name, k, base) in {"stop": ("earlier snapshot", -1, 0), "thin": ("smaller width", -1, 0), "classes": ("one network", 0, -1)}.items():
+    glue(f"advice_{key}", shown(difference_at(curves[name][k], curves[name][base], noise)), display=False)
+sharper = [found["earlier snapshot"][0].at(noise).stderr for found in (raw, curves)]
+glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 
 # %% [markdown]
-# At half the side, {glue:text}`half` of {glue:text}`side` pixels, the peak is {glue:text}`lower_says`: it changes by
+# At about half the side, {glue:text}`half` of {glue:text}`side` pixels, the peak is {glue:text}`lower_says`: it changes by
 # {glue:text}`lower`. The gap has a top for sure with {glue:text}`clear`; with a window of {glue:text}`narrowest` pixels
 # $\ln\sigma$ of the peak changes by {glue:text}`shift`, the place is {glue:text}`shift_says`. Mind what the
 # comparison is: this network was trained on whole images and never saw a window. At half the side its error on validation
@@ -453,14 +475,14 @@ fig, ax = plt.subplots(figsize=(5.5, 3.2))
 draw.ranges_over_sigma(sigmas, look, float(torch.cdist(everywhere, everywhere).mean()), ax)
 rise = {name: dg.Estimate.mean(scores[-1] - scores[0]) for name, scores in look.items()}
 for name, scores in look.items():
-    glue(f"range {name}", f"{float(scores[0].mean()):.1f} to {float(scores[-1].mean()):.1f}", display=False)
-    glue(f"rise {name}", told(rise[name], "it rises", "it falls", "the change is not measurable"), display=False)
+    glue(f"range_{name}", f"{float(scores[0].mean()):.1f} to {float(scores[-1].mean()):.1f}", display=False)
+    glue(f"rise_{name}", told(rise[name], "it rises", "it falls", "the change is not measurable"), display=False)
 
 # %% [markdown]
-# From the lowest to the highest noise the score goes from {glue:text}`range U-Net` pixels in the U-Net
-# ({glue:text}`rise U-Net`) and from {glue:text}`range transformer` in the transformer ({glue:text}`rise transformer`).
+# From the lowest to the highest noise the score goes from {glue:text}`range_U-Net` pixels in the U-Net
+# ({glue:text}`rise_U-Net`) and from {glue:text}`range_transformer` in the transformer ({glue:text}`rise_transformer`).
 #
-# ## Turn the weight yourself
+# ## Scrub through the weights
 #
 # Choose a kind of guidance and a weight: samples from the same noise, the training image nearest to each, and the gap of
 # the denoiser.
@@ -485,28 +507,14 @@ Scrubber(sliders, rows, [curve], title="Samples and gap against the guidance wei
 #
 # What was measured, here and in the other chapters, as advice. The numbers are those of this run; where an interval
 # covers no change, the table says so.
-
-# %% tags=["hide-input"]
-at_top = curves["earlier snapshot"][0].index(peaks["earlier snapshot"].sigma.value)
-earlier = difference_at(curves["earlier snapshot"][-1], curves["earlier snapshot"][0], float(sigmas[at_top]))
-thinner = difference_at(curves["smaller width"][-1], curves["smaller width"][0], float(sigmas[at_top]))
-finer = difference_at(curves["one network"][0], curves["one network"][-1], float(sigmas[at_top]))
-sharper = raw["earlier snapshot"][0].stderr[at_top] / curves["earlier snapshot"][0].stderr[at_top]
-glue("advice_stop", shown(earlier), display=False)
-glue("advice_thin", shown(thinner), display=False)
-glue("advice_classes", shown(finer), display=False)
-glue("advice_alarm", f"{float(sharper):.1f}", display=False)
-glue("advice_weight", shown(follows[kinds["autoguidance"]][-1]), display=False)
-glue("advice_free", shown(follows[kinds["classifier-free"]][-1]), display=False)
-
-# %% [markdown]
+#
 # | If you see this | do that | measured here |
 # | --- | --- | --- |
 # | $G$ at its peak grows, validation error no longer falls | stop, or keep an earlier snapshot | $G$ of the earlier snapshot against the last: {glue:text}`advice_stop`; onset in {ref}`sec:gap` |
 # | you cannot tell a gap from the luck of the split | watch the *adjusted* gap, and alarm on its interval | its error bar is {glue:text}`advice_alarm` times shorter at the peak; {ref}`sec:gap` |
 # | the gap grows fast for the size of your data | a smaller network, or dropout | $G$ of the smaller width against the main one: {glue:text}`advice_thin`; sizes and dropout in {ref}`sec:scaling` |
 # | few images a class | fewer, coarser classes | $G$ with classes against the same network without: {glue:text}`advice_classes`; granularity in {ref}`sec:scaling` |
-# | samples lean to the training set once they are guided | a smaller weight; another guide | change of the samples' gap at the largest weight: {glue:text}`advice_weight` (autoguidance), {glue:text}`advice_free` (classifier-free) |
+# | samples lean to the training set once they are guided | a smaller weight; another guide | change of the samples' gap at the largest weight: {glue:text}`advice_autoguidance` (autoguidance), {glue:text}`advice_classifier-free` (classifier-free) |
 # | guidance is needed for quality | confine it to the interval that helps | change of the samples' gap in the best interval: {glue:text}`interval_cost` |
 # | $G$ is high, samples show nothing | look at trajectories, not at $G$ alone | {ref}`sec:trajectories`, where they run |
 #

@@ -8,13 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from diffgen.metrics.bootstrap import Peak
-from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.passage import Place
-from diffgen.plots import NEUTRAL, TRAIN, VAL
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL
 from diffgen.plots.gap import band
 
 FREE, AUTO = "#CC79A7", "#E69F00"
@@ -55,7 +56,7 @@ def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Ax
 
 
 def over_weights(
-    weights: Sequence[float], found: Mapping[str, Sequence[Estimate]], ax: Axes, null: float | None = None
+    weights: Sequence[float], found: Mapping[str, Sequence[Estimate | Interval]], ax: Axes, null: float | None = None
 ) -> Axes:
     """Estimates against the guidance weight with their 95 % intervals, a line a guide, side by side where they meet.
 
@@ -68,9 +69,10 @@ def over_weights(
     apart = 0.012 * (max(weights) - min(weights))
     for k, (name, values) in enumerate(found.items()):
         x = [w + (k - (len(found) - 1) / 2) * apart for w in weights]
-        bars = [1.96 * value.stderr for value in values]
+        y = [v if isinstance(v, Interval) else v.with_interval() for v in values]
+        bars = [[v.value - v.low for v in y], [v.high - v.value for v in y]]
         style = {"ms": 4, "lw": 1.4, "elinewidth": 0.9, "capsize": 2, "label": name, **GUIDES[name]}
-        ax.errorbar(x, list(map(float, values)), bars, **style)
+        ax.errorbar(x, [v.value for v in y], bars, **style)
     if null is not None:
         ax.axhline(null, color=VAL, ls=":", lw=1.4)
     ax.set(xlabel="guidance weight $w$", xticks=[w for w in weights if w in (0, 0.5, 1, 1.5, 2)])
@@ -122,7 +124,18 @@ def places_of_weights(weights: Sequence[float], found: Mapping[str, Sequence[Pla
         ax.errorbar(x, value, [value - low, high - value], ms=4, capsize=2, elinewidth=0.9, label=name, **GUIDES[name])
     for level, colour, what in ((0, VAL, "validation"), (1, TRAIN, "training")):
         ax.axhline(level, color=colour, lw=1)
-        ax.annotate(what, (0.99, level), (0, 3), ax.get_yaxis_transform(), textcoords="offset points", ha="right",
-                    color=colour, size=8)  # fmt: skip
-    ax.set(xlabel="guidance weight $w$", xticks=weights)
+        where = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+        ax.annotate(what, (0.27, level), (0, 3), ha="center", color=colour, size=8, **where)
+    ax.set(xlabel="guidance weight $w$", xticks=weights, ylim=(-2, 2.5))
+    return ax
+
+
+def changes(found: Mapping[str, Estimate], ax: Axes) -> Axes:
+    """Named changes with their 95 % intervals, one below the other, beside no change."""
+    values = list(found.values())
+    bars = [1.96 * value.stderr for value in values]
+    ax.errorbar(values, range(len(values)), xerr=bars, fmt="o", color=GENERATED, capsize=3)
+    ax.axvline(0, color=NEUTRAL, lw=0.8)
+    ax.set(yticks=range(len(values)), yticklabels=list(found), ylim=(-0.5, len(values) - 0.5))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
