@@ -143,9 +143,9 @@ FieldExplorer(circle, delta=delta, delta_guide=delta_guide, weight=1, sigma=1.2,
 #
 # A network is wrong in more ways than one. An early snapshot is worse than the last because it has not yet learned what
 # clothes look like, and also because it has not yet memorized; guidance extrapolates both. Two of our guides are
-# classifier-free: a network that was trained with the ten classes, a tenth of the rows without their label, is guided by
-# itself without labels (*one network*), or by the main run of {doc}`02_generalization_gap`, which never saw a label (*two
-# networks*). Three are autoguidance of the main run: by an *earlier snapshot*, by the *smaller* network of chapter 2, and
+# classifier-free: a network that was trained with the classes of the images, {glue:text}`label_dropout` of the rows without
+# their label, is guided by itself without labels (*one network*), or by the main run of {doc}`02_generalization_gap`,
+# which never saw a label (*two networks*). Three are autoguidance of the main run: by an *earlier snapshot*, by the *smaller* network of chapter 2, and
 # by a snapshot that is both.
 #
 # The error of $D_w$ on an image is quadratic in $w$, so two evaluations of each noisy image give the gap for all weights.
@@ -188,6 +188,7 @@ for kind, name in kinds.items():
     error = [c.val[c.index(peaks[name].sigma.value)] for c in raw[name]]
     glue(f"worse_{kind}", f"{float(error[len(weights) - 1] / error[0] - 1):+.0%}", display=False)
 glue("w_one", weights[one], display=False)
+glue("label_dropout", f"{settings.conditional.label_dropout:.0%}", display=False)
 glue("last_images", f"{last.images:,}", display=False)
 glue("early_images", f"{plain[middle].images:,}", display=False)
 
@@ -198,8 +199,8 @@ glue("early_images", f"{plain[middle].images:,}", display=False)
 # guidance changes by {glue:text}`change_classifier-free`; under autoguidance (last snapshot at {glue:text}`last_images`
 # images seen, guide at {glue:text}`early_images`) by {glue:text}`change_autoguidance`. $G$ is a ratio, and both of
 # its errors move: at these noise levels the error on validation images at $w =$ {glue:text}`w_max:g` is
-# {glue:text}`worse_classifier-free` and {glue:text}`worse_autoguidance` against that without guidance. A guided denoiser
-# is a worse denoiser. It is made for something else.
+# {glue:text}`worse_classifier-free` and {glue:text}`worse_autoguidance` against that without guidance. Where these are
+# positive a guided denoiser is a worse denoiser; it is made for something else.
 #
 # ## What guided samples look like
 #
@@ -312,8 +313,9 @@ for kind, name in kinds.items():
 # {glue:text}`copied_autoguidance` in the second, beside {glue:text}`copied_null` of validation images.
 #
 # And the benefit? From no guidance to the largest weight the entropy changes by {glue:text}`entropy_classifier-free` and
-# {glue:text}`entropy_autoguidance` nats: samples get more of one kind. As a distribution they get
-# {glue:text}`far_classifier-free` and {glue:text}`far_autoguidance` the validation images: the Fréchet distance is
+# {glue:text}`entropy_autoguidance` nats; the lower it is, the more each sample looks like one thing. As distributions,
+# samples get {glue:text}`far_classifier-free` the validation images under classifier-free guidance,
+# {glue:text}`far_autoguidance` them under autoguidance: without guidance and at the largest weight the Fréchet distance is
 # {glue:text}`quality_classifier-free` in the one case, {glue:text}`quality_autoguidance` in the other. By that distance
 # the best weight for classifier-free guidance is {glue:text}`best_classifier-free`; for autoguidance it is
 # {glue:text}`best_autoguidance`. Fréchet distances of so few samples are biased upwards, all alike; their differences,
@@ -358,9 +360,10 @@ glue("interval_cost", f"{shown(parts[lesser])}, against {shown(parts['everywhere
 
 # %% [markdown]
 # The middle interval is $\sigma$ from {glue:text}`interval`; guidance is autoguidance at its largest weight; changes are
-# from no guidance. The samples' gap rises measurably {glue:text}`interval_gap`. Quality, by the Fréchet distance, gets measurably worse when guidance
-# acts {glue:text}`interval_worse`, and measurably better {glue:text}`interval_better`. The interval with the smallest
-# distance is *{glue:text}`interval_best`*; the samples' gap there changes by {glue:text}`interval_cost`.
+# from no guidance. The samples' gap rises measurably {glue:text}`interval_gap`. Quality, by the Fréchet distance, gets
+# measurably worse when guidance acts {glue:text}`interval_worse`, and measurably better {glue:text}`interval_better`. The
+# interval with the smallest distance is *{glue:text}`interval_best`*; the samples' gap there changes by
+# {glue:text}`interval_cost`.
 #
 # ## Onto the training data or off it?
 #
@@ -441,11 +444,13 @@ there = narrow[side].index(tops[side].sigma.value)
 for key, value in {
     "half": half, "side": side, "narrowest": narrowest, "lower": shown(lower), "lower_says": told(lower, *words),
     "shift": shown(shift, 2), "shift_says": told(shift, *words), "clear": f"{len(clear)} of {len(settings.windows)} windows",
+    "apart": " to ".join(f"{float(narrow[k].val[there] - narrow[k].train[there]):.4f}" for k in (side, half)),
     "blind": f"{float(narrow[half].val[there] / narrow[side].val[there]):.1f}",
 }.items():  # fmt: skip
     glue(key, value, display=False)
 noise = peaks["earlier snapshot"].sigma.value  # w = -1 is the guide itself
-for key, (name, k, base) in {"stop": ("earlier snapshot", -1, 0), "thin": ("smaller width", -1, 0), "classes": ("one network", 0, -1)}.items():
+pairs = {"stop": ("earlier snapshot", -1, 0), "thin": ("smaller width", -1, 0), "classes": ("one network", 0, -1)}
+for key, (name, k, base) in pairs.items():
     glue(f"advice_{key}", shown(difference_at(curves[name][k], curves[name][base], noise)), display=False)
 sharper = [found["earlier snapshot"][0].at(noise).stderr for found in (raw, curves)]
 glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
@@ -455,8 +460,8 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 # {glue:text}`lower`. The gap has a top for sure with {glue:text}`clear`; with a window of {glue:text}`narrowest` pixels
 # $\ln\sigma$ of the peak changes by {glue:text}`shift`, the place is {glue:text}`shift_says`. Mind what the
 # comparison is: this network was trained on whole images and never saw a window. At half the side its error on validation
-# images, where the full gap peaks, is {glue:text}`blind` times as large, and part of the lower gap is only that larger
-# denominator.
+# images, where the full gap peaks, is {glue:text}`blind` times as large, and part of the lower gap may be that larger
+# denominator. Without the denominator, the difference of both errors goes from {glue:text}`apart` per pixel.
 #
 # How far does a denoiser look by itself? The *range score* is the mean distance of the pixels that a pixel of the denoised
 # image depends on, weighted by the size of its derivative. Where noise is low, a pixel's neighbours say all there is to

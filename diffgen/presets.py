@@ -181,7 +181,7 @@ def quick(seed: int = 0) -> Preset:
 
 
 def standard(seed: int = 0) -> Preset:
-    """An hour on two cores for chapter 2: images at full size, a training long enough to see what follows the gap."""
+    """An hour on two cores for chapter 2, about as long for chapter 5: images at full size, long training."""
     return Preset(
         train=TrainConfig(
             data=DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed),
