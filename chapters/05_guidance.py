@@ -143,10 +143,10 @@ FieldExplorer(circle, delta=delta, delta_guide=delta_guide, weight=1, sigma=1.2,
 #
 # A network is wrong in more ways than one. An early snapshot is worse than the last because it has not yet learned what
 # clothes look like, and also because it has not yet memorized; guidance extrapolates both. Two of our guides are
-# classifier-free: a network that was trained with the classes of the images, {glue:text}`label_dropout` of the rows without
-# their label, is guided by itself without labels (*one network*), or by the main run of {doc}`02_generalization_gap`,
-# which never saw a label (*two networks*). Three are autoguidance of the main run: by an *earlier snapshot*, by the *smaller* network of chapter 2, and
-# by a snapshot that is both.
+# classifier-free: a network that was trained with the classes of the images, {glue:text}`label_dropout` of the rows
+# without their label, is guided by itself without labels (*one network*), or by the main run of
+# {doc}`02_generalization_gap`, which never saw a label (*two networks*). Three are autoguidance of the main run: by an
+# *earlier snapshot*, by the *smaller* network of chapter 2, and by a snapshot that is both.
 #
 # The error of $D_w$ on an image is quadratic in $w$, so two evaluations of each noisy image give the gap for all weights.
 # If guidance only sharpened what the network knows, gaps would grow as in the toy model. The paper expects little
@@ -172,6 +172,7 @@ curves = {name: [adjusted(curve, reference) for curve in found] for name, found 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, width_ratios=(1, 1.2))
 for ax, name, title in zip(axes, ("one network", "earlier snapshot"), ("classifier-free", "autoguidance")):
     draw.gaps_of_weights(weights, curves[name], ax, bar=ax is axes[1]).set(title=f"{title}: {name}")
+axes[1].set(ylabel="")
 
 # %% tags=["hide-input"]
 kinds = {"classifier-free": "one network", "autoguidance": "earlier snapshot"}
@@ -286,6 +287,7 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", 
 
 # %% tags=["hide-input"]
 follows, best = {}, {}
+glue("copied_null", f"{float(panels['memorized fraction'][1]):.1%}", display=False)
 for kind, name in kinds.items():
     follows[name] = [t.minus(terms[name][0]) for t in terms[name]]  # from the same noise: pairs
     best[name] = min(range(len(weights)), key=lambda k: quality[name][0][k])
@@ -294,7 +296,6 @@ for kind, name in kinds.items():
     glue(f"says_{kind}", told(follows[name][one], "grows", "shrinks", "does not change measurably"), display=False)
     glue(f"copied_{kind}", f"{float(copied[name][0]):.1%} and {float(copied[name][-1]):.1%}", display=False)
     glue(f"advice_{kind}", shown(follows[name][-1]), display=False)
-    glue("copied_null", f"{float(panels['memorized fraction'][1]):.1%}", display=False)
     glue(f"quality_{kind}", f"{shown(quality[name][0][0], 2)} and {shown(quality[name][0][-1], 2)}", display=False)
     glue(f"far_{kind}", told(change, "further from", "nearer to", "not measurably further from"), display=False)
     surer = dg.Estimate.mean(entropy[name][-1] - entropy[name][0])
