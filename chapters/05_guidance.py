@@ -116,18 +116,15 @@ train, val, toy_sigmas = circle.train.x.double(), circle.val.x.double(), dg.edm_
 start, steps = 80 * spread_normal(1000), dg.edm_sigmas(40, dtype=torch.float64)
 models = [dg.Guided(dg.ErrorProne(train, delta), dg.ErrorProne(train, delta_guide), w) for w in weights]
 toy = [expected_gap(model, train, val, toy_sigmas) for model in models]
-toy_peaks = [float(curve.gap.max()) for curve in toy]
+toy_peaks = [dg.Estimate(curve.gap.max(), 0, len(train)) for curve in toy]  # exact, by quadrature
 toy_samples = [gap_terms(dg.sample(model, start, steps), train, val) for model in models]
-toy_gaps = [float(terms.gap) for terms in toy_samples]
+toy_gaps = [terms.gap for terms in toy_samples]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(1.25, 1))
 draw.gaps_of_weights(weights, toy, axes[0]).set(title="gap of the denoiser")
-axes[1].plot(weights, toy_peaks, "o-", color=plots.TRAIN, label="denoiser: peak of $G$")
-axes[1].plot(weights, toy_gaps, "s--", color=plots.GENERATED, label="its samples")
-axes[1].set(xlabel="guidance weight $w$", ylabel="relative gap", ylim=(0, None), xticks=weights)
-axes[1].legend()
+draw.denoiser_and_samples(weights, toy_peaks, toy_gaps, axes[1]).legend()
 for name, value in {"delta": delta, "delta_guide": delta_guide, "w_max": weights[-1], "toy_0": toy_peaks[0],
                     "toy_w": toy_peaks[-1], "toy_samples_0": toy_gaps[0], "toy_samples_w": toy_gaps[-1]}.items():  # fmt: skip
-    glue(name, value, display=False)
+    glue(name, float(value), display=False)
 
 # %% [markdown]
 # The peak goes from {glue:text}`toy_0:.3f` without guidance to {glue:text}`toy_w:.3f` at $w =$ {glue:text}`w_max:g`, and
@@ -257,10 +254,11 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 # {glue:text}`rfd_classifier-free`, and {glue:text}`rfd_autoguidance`. The three need not agree: rFD forgives what leaves
 # the distribution of images as it is, pixels do not.
 #
-# Now the samples: their gap, corrected for the luck of the split as in {doc}`03_trajectories`; the share of copies; the
-# Fréchet distance to the validation images {cite:p}`heusel2017`, smaller is better; and the entropy of the classifier's
-# opinion, which is low where a sample looks like one thing. Dotted lines are what other real images have. By the paper
-# the first panel should rise, and by more than $G$ did.
+# Now the samples. In the upper row their gap, corrected for the luck of the split as in {doc}`03_trajectories`, beside the
+# peak of $G$: once more in the toy model, then for both kinds of guidance of a network. By the paper the samples' gap
+# should rise, and by more than $G$. In the lower row the share of copies; the Fréchet distance to the validation images
+# {cite:p}`heusel2017`, smaller is better; and the entropy of the classifier's opinion, which is low where a sample looks
+# like one thing. Dotted lines are what other real images have.
 
 # %%
 luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
@@ -270,8 +268,7 @@ copied = {name: [dg.memorized_fraction(x, split.train.x) for x in found] for nam
 seen, of_val = {name: [features(x) for x in found] for name, found in drawn.items()}, features(split.val.x)
 quality = {name: paired_frechet(found, of_val, seed=seed) for name, found in seen.items()}
 entropy = {name: [class_entropies(class_probabilities(x)) for x in found] for name, found in drawn.items()}
-panels = {
-    "gap of the samples": (followed, 0),
+heights, panels = panels["peak of $G$"], {
     "memorized fraction": (copied, dg.memorized_fraction(split.val.x, split.train.x)),
     "Fréchet distance": ({k: q[0] for k, q in quality.items()}, dg.frechet_distance(features(split.rest.x[:n]), of_val)),
     "class entropy (nats)": (
@@ -279,11 +276,15 @@ panels = {
         class_entropies(class_probabilities(split.val.x)).mean(),
     ),
 }
-fig, axes = plt.subplots(2, 2, figsize=(8.5, 5.6))
-for ax, (label, (found, null)) in zip(axes.flat, panels.items()):
+fig, axes = plt.subplots(2, 3, figsize=(9.5, 5.8))
+draw.denoiser_and_samples(weights, toy_peaks, toy_gaps, axes[0, 0]).set_title("toy model")
+for ax, (kind, name) in zip(axes[0, 1:], kinds.items()):
+    draw.denoiser_and_samples(weights, heights[name], followed[name], ax).set_title(kind)
+for ax, (label, (found, null)) in zip(axes[1], panels.items()):
     draw.over_weights(weights, found, ax, float(null)).set(ylabel=label)
-axes[0, 1].set(ylim=(-0.02, max(0.1, *(1.5 * share for found in copied.values() for share in found))))
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2);
+axes[1, 0].set(ylim=(-0.02, max(0.1, *(1.5 * share for found in copied.values() for share in found))))
+axes[0, 0].legend(loc="upper left")
+axes[1, 2].legend(fontsize=8);
 
 # %% tags=["hide-input"]
 follows, best = {}, {}

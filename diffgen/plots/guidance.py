@@ -79,6 +79,21 @@ def over_weights(
     return ax
 
 
+def denoiser_and_samples(
+    weights: Sequence[float], gaps: Sequence[Estimate | Interval], samples: Sequence[Estimate | Interval], ax: Axes
+) -> Axes:
+    """The peak of G and the gap of the samples against the guidance weight, with their 95 % intervals."""
+    lines = {"denoiser: peak of $G$": (gaps, TRAIN, "o-"), "its samples": (samples, GENERATED, "s--")}
+    for label, (values, colour, style) in lines.items():
+        found = [v if isinstance(v, Interval) else v.with_interval() for v in values]
+        bars = [[v.value - v.low for v in found], [v.high - v.value for v in found]]
+        options = {"ms": 4, "lw": 1.4, "elinewidth": 0.9, "capsize": 2, "label": label, "color": colour}
+        ax.errorbar(weights, [v.value for v in found], bars, fmt=style, **options)
+    ax.axhline(0, color=NEUTRAL, lw=0.8)
+    ax.set(xlabel="guidance weight $w$", ylabel="relative gap", xticks=[w for w in weights if w in (0, 0.5, 1, 1.5, 2)])
+    return ax
+
+
 def peaks_of_windows(peaks: Mapping[int, Peak], height: Axes, place: Axes) -> None:
     """The peak's height and place, with their 95 % intervals, against the side of the window."""
     sides = list(peaks)
