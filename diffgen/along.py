@@ -15,6 +15,7 @@ from torch import Tensor
 from diffgen.data import Points, Split
 from diffgen.evaluate import from_bytes, initial_noise, to_bytes
 from diffgen.guidance import Batched, Swapped
+from diffgen.guides import Guide, guided
 from diffgen.metrics.copying import returns
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.features import features, principal_components
@@ -33,7 +34,15 @@ COMPONENTS = 32
 
 
 def passages(
-    snapshot: Snapshot, split: Split, *, n: int, steps: int = 32, seed: int = 0, device: str | torch.device = "cpu"
+    snapshot: Snapshot,
+    split: Split,
+    *,
+    n: int,
+    steps: int = 32,
+    guide: Guide | None = None,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
 ) -> dict[str, Passage]:
     """The passages of noisy training images, noisy validation images and sampling trajectories, by these `PARTS`.
 
@@ -45,12 +54,16 @@ def passages(
         split: its data.
         n: trajectories, and images of each split or as many as there are.
         steps: of the sampler (Heun).
+        guide: what guides D, on trajectories and on noisy images alike.
+        labels: classes of the trajectories, (n,), or None; noisy images have their own, if D was trained with classes.
         seed: of the noise.
         device: where to compute.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419; see also `diffgen.metrics.overlap.overlap`.
     """
-    return {part: passage(snapshot, split, part, n=n, steps=steps, seed=seed, device=device) for part in PARTS}
+    options = {"n": n, "steps": steps, "guide": guide, "seed": seed, "device": device}
+    of_part = {"trajectory": {"labels": labels}}
+    return {part: passage(snapshot, split, part, **options, **of_part.get(part, {})) for part in PARTS}
 
 
 def passage(
@@ -61,49 +74,62 @@ def passage(
     n: int,
     steps: int = 32,
     churn: float = 0.0,
+    guide: Guide | None = None,
+    labels: Tensor | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Passage:
     """One of the `passages`; that of trajectories may be stochastic, see `churned`.
 
     Raises:
-        ValueError: an unknown part, or churn in one that is not of trajectories.
+        ValueError: an unknown part, or churn or labels in one that is not of trajectories.
     """
     if part not in PARTS or (churn and part != "trajectory"):
         raise ValueError(f"part is {part!r} with churn {churn:g}: it is one of {PARTS}, and trajectories alone churn")
+    if labels is not None and part != "trajectory":
+        raise ValueError(f"labels is given for part {part!r}: noisy images have classes of their own")
     sigmas = edm_sigmas(steps)
 
     def compute() -> dict[str, Tensor]:
-        denoiser = Batched(snapshot.denoiser(device=device))
+        denoiser = Batched(guided(snapshot, guide, device))
         if part == "trajectory":
             step = churned(churn=churn, steps=steps, seed=seed) if churn else heun
-            pairs = _states(denoiser, sigmas, n, snapshot.shape, step, seed, device)
+            pairs = _states(denoiser, sigmas, n, snapshot.shape, step, seed, device, labels)
         else:
-            points = getattr(split, part)[:n]
-            pairs = _noisy_states(denoiser, sigmas, points.x, seed, device)
+            pairs = _noisy_states(denoiser, sigmas, getattr(split, part)[:n], seed, device)
         rows = [_measured(x, d, float(sigma), split) for sigma, (x, d) in zip(sigmas[:-1], pairs)]
         return {name: torch.stack([row[name] for row in rows]).float() for name in rows[0]}
 
     settings = {"part": part, "n": n, "steps": steps, "churn": churn, "seed": seed, **_digests(split)}
+    settings |= {"guide": guide.settings} if guide and guide.settings else {}  # no entry: kept before there were guides
+    settings |= {} if labels is None else {"labels": labels.tolist()}
     return Passage(sigmas[:-1], kept(snapshot, "along", settings, compute))
 
 
 def _states(
-    denoiser: Batched, sigmas: Tensor, n: int, shape: tuple[int, ...], step: Step, seed: int, device: Any
+    denoiser: Batched,
+    sigmas: Tensor,
+    n: int,
+    shape: tuple[int, ...],
+    step: Step,
+    seed: int,
+    device: Any,
+    labels: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     start = (sigmas[0] * initial_noise(n, shape, seed)).to(device)
-    for state in trajectory(denoiser, start, sigmas, step=step):
+    for state in trajectory(denoiser, start, sigmas, None if labels is None else labels.to(device), step):
         if state.sigma > 0:
             yield state.x.cpu(), state.denoised.cpu()
 
 
 @torch.no_grad()
 def _noisy_states(
-    denoiser: Batched, sigmas: Tensor, y: Tensor, seed: int, device: Any
+    denoiser: Batched, sigmas: Tensor, points: Points, seed: int, device: Any
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    labels = None if points.labels is None else points.labels.to(device)
     for sigma in sigmas[:-1]:
-        x = noisy(y, float(sigma), seed)
-        yield x, denoiser(x.to(device), sigma.to(device)).cpu()
+        x = noisy(points.x, float(sigma), seed)
+        yield x, denoiser(x.to(device), sigma.to(device), labels).cpu()
 
 
 def _measured(x: Tensor, denoised: Tensor, sigma: float, split: Split) -> dict[str, Tensor]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -13,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffgen.data import Points, Split
-from diffgen.denoiser import Denoiser
-from diffgen.guidance import Batched, Guided
+from diffgen.guidance import Batched
+from diffgen.guides import Guide, guided, windowed
 from diffgen.loss import Norm
 from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.features import FeatureMap
@@ -27,6 +25,11 @@ from diffgen.runs import Snapshot, train
 from diffgen.sample import sample
 from diffgen.schedule import edm_sigmas
 from diffgen.train import TrainConfig
+
+__all__ = [
+    "Guide", "adjusted_curves", "denoised", "drawn", "from_bytes", "gap_curves", "gap_table", "guided", "initial_noise",
+    "name_of", "reference_curve", "samples", "to_bytes",
+]  # fmt: skip
 
 
 def name_of(features: FeatureMap) -> str:
@@ -41,31 +44,14 @@ def name_of(features: FeatureMap) -> str:
     return f"{features.__module__}.{name}"
 
 
-@dataclass(frozen=True)
-class Guide:
-    """A snapshot that guides another with a weight: see `Guided`."""
-
-    snapshot: Snapshot
-    weight: float
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a result depends on."""
-        return {"run": self.snapshot.run.key, "images": self.snapshot.images, "weight": self.weight}
-
-
-def guided(snapshot: Snapshot, guide: Guide | None, device: str | torch.device = "cpu") -> Denoiser:
-    """The denoiser of a snapshot, guided or not."""
-    main = snapshot.denoiser(device=device)
-    return Guided(main, guide.snapshot.denoiser(device=device), guide.weight) if guide else main
-
-
 def gap_curves(
     snapshots: Sequence[Snapshot],
     split: Split,
     sigmas: Tensor,
     *,
     guide: Guide | None = None,
+    window: int | None = None,
+    stride: int = 1,
     images: int | None = None,
     draws: int = 1,
     norm: Norm = "mse",
@@ -80,7 +66,9 @@ def gap_curves(
         snapshots: as `train` yields them.
         split: the data that their run was trained on; for a reference, the data of the run that it is a reference for.
         sigmas: noise levels, (S,).
-        guide: what guides each of them.
+        guide: what guides each of them; `diffgen.probes.guided_curves` takes many weights at once.
+        window: side of a sliding window, in pixels, through which each of them sees the images, see `Windowed`.
+        stride: of the window.
         images: use the first so many of each split; None is all.
         draws: noise draws an image.
         norm: of the error, see `generalization_gap`.
@@ -98,10 +86,11 @@ def gap_curves(
     known, unknown = split.train[:images], split.val[:images]
     settings = {"sigmas": sigmas.tolist(), "train": digest(known), "val": digest(unknown), "draws": draws, "norm": norm}
     settings |= {"seed": seed, "guide": guide and guide.settings, "features": features and name_of(features)}
+    settings |= {} if window is None else {"window": window, "stride": stride}
 
     def curve(snapshot: Snapshot) -> GapCurve:
         def compute() -> dict[str, Tensor]:
-            denoiser = guided(snapshot, guide, device)
+            denoiser = windowed(guided(snapshot, guide, device), window, stride)
             found = generalization_gap(
                 denoiser, known, unknown, sigmas, draws=draws, norm=norm, features=features, seed=seed
             )

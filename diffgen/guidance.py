@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffgen.denoiser import Denoiser, expand, expand_labels
+from diffgen.denoiser import NO_LABEL, Denoiser, expand, expand_labels
 
 
 class Unconditional(nn.Module):
@@ -51,17 +53,22 @@ class Batched(nn.Module):
 class Guided(nn.Module):
     """Extrapolate from a guide to the main denoiser: D_w = D + w (D − D_guide).
 
-    With the unconditional model as the guide this is classifier-free guidance, `Guided(d, Unconditional(d), w)`; with a
-    worse model (an earlier snapshot, a smaller network) it is autoguidance. w = 0 is the main denoiser.
+    With the unconditional model as the guide this is classifier-free guidance: `Guided(d, Unconditional(d), w)` if one
+    network was trained with label dropout, `Guided(d, other, w)` if another one never saw labels. With a worse model
+    (an earlier snapshot, a smaller network) it is autoguidance. w = 0 is the main denoiser, and so is a guide that is
+    the main denoiser, at any w.
+
+    Cost: two evaluations a row inside the interval. Where both are one network, with and without labels, that is one
+    call on main rows and guide rows together; a row outside the interval has no guide row.
 
     Args:
         main: D.
         guide: D_guide.
         weight: w. In the convention 1 + w of other codes, their weight is ours plus 1.
-        interval: guide only at σ in (low, high]; None is everywhere.
+        interval: guide only at σ in (low, high]; None is everywhere, and low = high nowhere.
 
     Raises:
-        ValueError: an interval that is not 0 ≤ low < high.
+        ValueError: an interval that is not 0 ≤ low ≤ high.
 
     Source: Ho and Salimans 2022, arXiv 2207.12598, eq. 6; Karras et al. 2024, arXiv 2406.02507, eq. 3; the interval:
     Kynkäänniemi et al. 2024, arXiv 2404.07724.
@@ -69,23 +76,36 @@ class Guided(nn.Module):
 
     def __init__(self, main: Denoiser, guide: Denoiser, weight: float, interval: tuple[float, float] | None = None):
         super().__init__()
-        if interval is not None and not 0 <= interval[0] < interval[1]:
-            raise ValueError(f"interval is {interval}: give (low, high) with 0 <= low < high")
+        if interval is not None and not 0 <= interval[0] <= interval[1]:
+            raise ValueError(f"interval is {interval}: give (low, high) with 0 <= low <= high")
         self.main, self.guide, self.weight, self.interval = main, guide, float(weight), interval
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return D_w(x; σ, labels), (B, *)."""
-        main = self.main(x, sigma, labels)
-        if self.weight == 0:
-            return main
-        weight = self.weight
-        if self.interval is not None:
-            level = expand(sigma, x)
-            inside = (level > self.interval[0]) & (level <= self.interval[1])
-            if not bool(inside.any()):  # the guide costs as much as the main denoiser
-                return main
-            weight = weight * inside.to(x.dtype)
-        return main + weight * (main - self.guide(x, sigma, labels))
+        (network, bare), (other, guide_bare) = _behind(self.main), _behind(self.guide)
+        same = network is other
+        if self.weight == 0 or (same and (labels is None or bare == guide_bare)):
+            return self.main(x, sigma, labels)
+        level = expand(sigma, x).flatten()
+        low, high = (-1, math.inf) if self.interval is None else self.interval
+        rows = ((level > low) & (level <= high)).nonzero().flatten()
+        if not len(rows):
+            return self.main(x, sigma, labels)
+        if same:
+            classes = expand_labels(labels, x)
+            none = torch.full_like(classes, NO_LABEL)
+            given = (none if bare else classes), (none if guide_bare else classes)[rows]
+            both = network(torch.cat([x, x[rows]]), torch.cat([level, level[rows]]), torch.cat(given))
+            main, guide = both[: len(x)], both[len(x) :]
+        else:
+            main = self.main(x, sigma, labels)
+            guide = self.guide(x[rows], level[rows], None if labels is None else labels[rows])
+        return main.index_add(0, rows, main[rows] - guide, alpha=self.weight)
+
+
+def _behind(denoiser: Denoiser) -> tuple[Denoiser, bool]:
+    """What a denoiser calls, and whether it does so without labels."""
+    return (denoiser.base, True) if isinstance(denoiser, Unconditional) else (denoiser, False)
 
 
 class Swapped(nn.Module):
@@ -123,37 +143,45 @@ class Swapped(nn.Module):
 
 
 class Windowed(nn.Module):
-    """A denoiser that sees an image through a sliding window.
+    """A denoiser that sees an image through a sliding window: its receptive field is no larger than that.
 
-    The base denoises every size × size window on its own; where windows overlap, their estimates are averaged.
+    The base denoises every size × size window on its own; where windows overlap, their estimates are averaged. A pixel
+    depends on others up to size − 1 away. Cost: that of size² (1 + (side − size) / stride)² pixels.
 
     Args:
         base: a denoiser of images (B, C, size, size).
         size: side of the window in pixels. At the side of the image, this is the base.
+        stride: pixels from one window to the next. A network that halves its input k times sees groups of 2ᵏ pixels: a
+            stride of 2ᵏ keeps the groups of the whole image, and costs 4ᵏ times less.
 
     Raises:
-        ValueError: size < 1. On a call, x is not (B, C, H, W) or is smaller than the window.
+        ValueError: size < 1, or a stride that is not from 1 to size. On a call, x is not (B, C, H, W), is smaller than
+            the window, or the strides do not end at its border.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (restricted receptive field).
     """
 
-    def __init__(self, base: Denoiser, size: int):
+    def __init__(self, base: Denoiser, size: int, stride: int = 1):
         super().__init__()
         if size < 1:
             raise ValueError(f"size is {size}: a window has at least one pixel")
-        self.base, self.size = base, size
+        if not 1 <= stride <= size:
+            raise ValueError(f"stride is {stride}: windows of {size} pixels that leave no gap are 1 to {size} apart")
+        self.base, self.size, self.stride = base, size, stride
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the average of the base over all windows, (B, C, H, W)."""
-        if x.ndim != 4 or min(x.shape[2:]) < self.size:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: a window of {self.size} needs (B, C, H, W) at least as large"
-            )
-        windows = F.unfold(x, self.size)  # (B, C·size², L)
+        size, stride = self.size, self.stride
+        if x.ndim != 4 or min(x.shape[2:]) < size:
+            raise ValueError(f"x has shape {tuple(x.shape)}: a window of {size} needs (B, C, H, W) at least as large")
+        if any((side - size) % stride for side in x.shape[2:]):
+            rest = [side - size for side in x.shape[2:]]
+            raise ValueError(f"stride is {stride}: it must divide {rest}, what a window of {size} leaves of the image")
+        windows = F.unfold(x, size, stride=stride)  # (B, C·size², L)
         count = windows.shape[2]
-        patches = rearrange(windows, "b (c h w) l -> (b l) c h w", h=self.size, w=self.size)
+        patches = rearrange(windows, "b (c h w) l -> (b l) c h w", h=size, w=size)
         level = expand(sigma, x).flatten().repeat_interleave(count)
         labels = None if labels is None else labels.repeat_interleave(count)
         denoised = rearrange(self.base(patches, level, labels), "(b l) c h w -> b (c h w) l", l=count)
-        overlap = F.fold(torch.ones_like(windows[:1]), x.shape[2:], self.size)
-        return F.fold(denoised, x.shape[2:], self.size) / overlap
+        overlap = F.fold(torch.ones_like(windows[:1]), x.shape[2:], size, stride=stride)
+        return F.fold(denoised, x.shape[2:], size, stride=stride) / overlap

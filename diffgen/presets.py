@@ -38,7 +38,16 @@ class Preset:
         samples: samples drawn from a snapshot.
         steps: steps of the sampler.
         toy_draws: noise draws a point in the toy model.
-        weights: guidance weights of chapter 5.
+        weights: guidance weights of chapter 5, from 0 on.
+        guidance_images: images seen by the network with classes of chapter 5, one of the stops of the main model.
+        guidance_sigmas: noise levels of its gaps, log-spaced from 0.1 to 10.
+        guidance_samples: samples a weight.
+        guidance_trajectories: trajectories a weight, and images a split beside them.
+        windows: sides of the sliding windows in pixels, the smallest first; the image itself comes on top.
+        window_stride: pixels from one window to the next, 2ᵏ for a network that halves its input k times.
+        window_images: images a split in the gaps of windowed denoisers.
+        range_images: noisy images of which range scores are taken.
+        range_pixels: pixels of each of them, drawn at random.
     """
 
     train: TrainConfig
@@ -58,6 +67,15 @@ class Preset:
     steps: int
     toy_draws: int = 50
     weights: tuple[float, ...] = (0, 0.25, 0.5, 1, 1.5, 2)
+    guidance_images: int
+    guidance_sigmas: int
+    guidance_samples: int
+    guidance_trajectories: int
+    windows: tuple[int, ...]
+    window_stride: int
+    window_images: int
+    range_images: int
+    range_pixels: int
 
     @property
     def networks(self) -> dict[str, TrainConfig]:
@@ -95,10 +113,15 @@ class Preset:
             if 2 * n + n_val <= pool
         }
 
-    def _until(self, config: TrainConfig) -> TrainConfig:
-        """The config with the stops of the main model up to `sizes_images`."""
-        stops = self.train.snapshot_images
-        return config.with_(images=self.sizes_images, snapshots=stops.index(self.sizes_images) + 1)
+    def _until(self, config: TrainConfig, images: int | None = None) -> TrainConfig:
+        """The config with the stops of the main model up to one of them, `sizes_images` by default."""
+        last, stops = self.sizes_images if images is None else images, self.train.snapshot_images
+        return config.with_(images=last, snapshots=stops.index(last) + 1)
+
+    @property
+    def conditional(self) -> TrainConfig:
+        """The run of chapter 5 with classes, some rows shown without: the main one, up to `guidance_images`."""
+        return self._until(self.train, self.guidance_images).with_(conditional=True)
 
 
 def smoke(seed: int = 0) -> Preset:
@@ -119,6 +142,8 @@ def smoke(seed: int = 0) -> Preset:
         sizes=(8, 96), sizes_images=512, trajectories=24,
         scaling=scaling,
         sigmas=6, evaluate=48, samples=24, steps=4, toy_draws=20, weights=(0, 1),
+        guidance_images=1_024, guidance_sigmas=5, guidance_samples=24, guidance_trajectories=16,
+        windows=(6, 10), window_stride=2, window_images=16, range_images=2, range_pixels=4,
     )  # fmt: skip
 
 
@@ -140,11 +165,13 @@ def quick(seed: int = 0) -> Preset:
         sizes=(8, 1_024), sizes_images=12_992, trajectories=160,
         scaling=scaling,
         sigmas=12, evaluate=256, samples=256, steps=14, weights=(0, 0.5, 1, 2),
+        guidance_images=32_768, guidance_sigmas=8, guidance_samples=192, guidance_trajectories=64,
+        windows=(6, 8, 10, 12), window_stride=2, window_images=256, range_images=6, range_pixels=24,
     )  # fmt: skip
 
 
 def standard(seed: int = 0) -> Preset:
-    """An hour on two cores for chapter 2: images at full size, a training long enough to see what follows the gap."""
+    """About an hour on two cores for each of chapters 2 to 5: images at full size (but in chapter 4), long training."""
     train = TrainConfig(
         data=DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed),
         network=UNetConfig(channels=24, multipliers=(1, 2, 4)),
@@ -167,6 +194,8 @@ def standard(seed: int = 0) -> Preset:
         sizes=(64, 4_096), sizes_images=154_432, trajectories=256,
         scaling=scaling,
         sigmas=18, evaluate=1_024, samples=1_024, steps=18, toy_draws=1_000,
+        guidance_images=277_888, guidance_sigmas=9, guidance_samples=512, guidance_trajectories=128,
+        windows=(12, 16, 20, 24), window_stride=4, window_images=512, range_images=8, range_pixels=32,
     )  # fmt: skip
 
 
@@ -196,6 +225,8 @@ def paper(seed: int = 0) -> Preset:
         scaling=scaling,
         sigmas=64, sigma_min=0.002, sigma_max=80, evaluate=8_192, samples=10_000, steps=32, toy_draws=1_000,
         weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
+        guidance_images=200_000_000, guidance_sigmas=32, guidance_samples=10_000, guidance_trajectories=10_000,
+        windows=(8, 12, 16, 20, 24), window_stride=4, window_images=8_192, range_images=64, range_pixels=784,
     )  # fmt: skip
 
 

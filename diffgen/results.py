@@ -15,9 +15,10 @@ from diffgen.data import Points
 from diffgen.log import provenance
 from diffgen.runs import DECIDING, Snapshot, fingerprint
 
-METRICS = ("copying", "features", "frechet", "gap", "neighbours", "overlap")
+METRICS = ("copying", "features", "frechet", "gap", "neighbours", "overlap", "receptive", "reconstruction")
 EVALUATING = (
-    *DECIDING, "along.py", "evaluate.py", "guidance.py", "optimal.py", "sample.py",
+    *DECIDING, "along.py", "evaluate.py", "guidance.py", "guides.py", "optimal.py", "probes.py", "sample.py",
+    "scaling.py",
     *(f"metrics/{name}.py" for name in METRICS),
 )  # fmt: skip
 """The sources that decide what is computed from a snapshot."""

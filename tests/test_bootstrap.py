@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.metrics.bootstrap import area, bootstrap, overfit_onset, peak, tails, vertex
+from diffgen.metrics.bootstrap import area, bootstrap, overfit_onset, peak, peak_change, tails, vertex
 from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
@@ -90,3 +90,19 @@ def test_a_hard_image_does_not_move_an_onset():
 def test_confidence_is_checked():
     with pytest.raises(ValueError, match="confidence is 95"):
         tails(torch.rand(10), 95)
+
+
+def test_a_change_of_the_peak_is_that_of_pairs():
+    """Two bumps over the same images: what those share cancels, and the differences are those of the bumps."""
+    random = torch.Generator().manual_seed(0)
+    sigmas, n = dg.log_sigmas(9, 0.1, 10), 400
+    luck = 1 + 0.3 * torch.randn(2, 1, n, generator=random)
+    shape = lambda height, at: (height - (sigmas / at).log().square() / 16)[:, None]  # noqa: E731, a parabola
+    a, b = (dg.GapCurve(sigmas, luck[0].expand(9, n), (1 + shape(*of)) * luck[1]) for of in ((0.3, 0.8), (0.2, 1.6)))
+    height, place = peak_change(a, b)
+    ratio = float(luck[1].mean() / luck[0].mean())
+    assert float(height) == pytest.approx(0.1 * ratio, abs=1e-4)
+    assert float(place) == pytest.approx(math.log(0.8 / 1.6), abs=1e-3)
+    assert height.stderr < a.peak.stderr / 3
+    same = peak_change(a, a)
+    assert [float(same[0]), same[0].stderr, float(same[1]), same[1].stderr] == pytest.approx([0] * 4, abs=1e-9)

@@ -22,6 +22,11 @@ def preconditioned(config: DiTConfig | MLPConfig | UNetConfig, classes: int = 0)
     return dg.Preconditioned(network.eval(), sigma_data=0.5)
 
 
+def one_network() -> dg.Guided:
+    base = dg.OptimalDenoiser(POINTS, CLASSES)
+    return dg.Guided(base, dg.Unconditional(base), 1.5, (0.3, 1.0))
+
+
 DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
     "optimal": lambda: dg.OptimalDenoiser(POINTS),
     "optimal, classes": lambda: dg.OptimalDenoiser(POINTS, CLASSES),
@@ -41,12 +46,14 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
     "guided, classes": lambda: dg.Guided(
         dg.OptimalDenoiser(POINTS, CLASSES), dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)), 1.5, (0.3, 1.0)
     ),
+    "guided, one network": lambda: one_network(),
     "swapped": lambda: dg.Swapped(dg.OptimalDenoiser(POINTS), dg.GaussianDenoiser.fit(POINTS), 0.3, 1.0),
     "swapped, classes": lambda: dg.Swapped(
         dg.OptimalDenoiser(POINTS, CLASSES), dg.ErrorProne(POINTS, 1.0, CLASSES), 0.3, 1.0
     ),
     "windowed": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5]), 5),
     "windowed, classes": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5], CLASSES), 5),
+    "windowed, strides": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :4, :4]), 4, 2),
 }
 
 

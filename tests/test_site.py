@@ -148,3 +148,34 @@ def test_menus_choose_what_is_drawn(site, address, chromium):
                 chosen[path.stem] = chosen.get(path.stem, 0) + (len(options) > 1)
             assert wrong == []
     assert chosen.get("04_scaling_factors", 0) >= 3, "training images, width, network"
+
+
+def test_weights_of_guidance_change_samples_and_gap(site, address, chromium):
+    """Chapter 5, without a kernel: a weight and a kind of guidance for fixed noise; and the toy model, live."""
+    with watched(chromium, address, **VIEWS["desktop"]) as (page, wrong):
+        visit(page, address + "chapters/05_guidance.html")
+        scrubber = page.locator(".dg-root[aria-label='Samples and gap against the guidance weight']")
+        scrubber.scroll_into_view_if_needed()
+        look = "root => [...root.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()"
+        line = "root => [...root.querySelectorAll('.dg-line')].map((p) => p.getAttribute('d')).join()"
+        slider = scrubber.get_by_role("slider", name="weight w")
+        slider.focus()
+        slider.press("Home")
+        page.wait_for_timeout(300)
+        start = scrubber.evaluate(look), scrubber.evaluate(line)
+        slider.press("End")
+        page.wait_for_timeout(300)
+        end = scrubber.evaluate(look), scrubber.evaluate(line)
+        assert end[0] != start[0]
+        scrubber.get_by_label("guidance", exact=True).select_option("autoguidance")
+        page.wait_for_timeout(300)
+        other = scrubber.evaluate(look), scrubber.evaluate(line)
+        assert other[0] != end[0]
+        assert other[1] != end[1]
+        toy = page.locator(".dg-root[aria-label='Field explorer of the toy model']")
+        before = toy.get_by_role("status").inner_text()
+        toy.get_by_label("guidance weight w").focus()
+        page.keyboard.press("End")
+        page.wait_for_timeout(600)
+        assert toy.get_by_role("status").inner_text() != before
+        assert wrong == []

@@ -131,6 +131,24 @@ def peak(curve: GapCurve, *, confidence: float = 0.95, draws: int = 1000, seed: 
     return Peak(place, Interval(*map(float, (height, 2 * height - high, 2 * height - low))))
 
 
+def peak_change(a: GapCurve, b: GapCurve, *, draws: int = 1000, seed: int = 0) -> tuple[Estimate, Estimate]:
+    """How much higher the top of a's gap is than that of b's, and by how much ln σ it lies further up.
+
+    Both curves are over the same images, so what those contribute to both cancels. The standard errors are those of a
+    bootstrap. That of the place means little where a curve has no top to speak of.
+
+    Args:
+        a, b: curves over the same images and noise levels.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+    """
+    train, val = bootstrap([a, b], draws=draws, seed=seed)
+    exact, drawn = (vertex(gap, a.sigmas) for gap in (torch.stack([a.gap, b.gap])[None], val / train - 1))
+    place, height = (((x[:, 0] - x[:, 1]), (y[:, 0] - y[:, 1])) for x, y in
+                     zip((exact[0].log(), exact[1]), (drawn[0].log(), drawn[1])))  # fmt: skip
+    return Estimate(height[0], height[1].std(), a.n), Estimate(place[0], place[1].std(), a.n)
+
+
 class Onset(NamedTuple):
     """The snapshot of the smallest E_val(σ), and the interval it may lie in: numbers of snapshots, (S,) each.
 

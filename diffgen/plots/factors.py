@@ -1,4 +1,4 @@
-"""Figures that compare runs: scaling factors and guidance weights."""
+"""Figures that compare runs: scaling factors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
@@ -118,14 +117,3 @@ def intervals(x: Sequence[float], found: Sequence[Interval], ax: Axes, **style) 
 def size_legend(axes: Sequence[Axes]) -> None:
     """A legend of training-set sizes, right of the last of some axes."""
     axes[-1].legend(title="training images", loc="center left", bbox_to_anchor=(1.02, 0.5))
-
-
-def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Axes) -> Axes:
-    """G(σ), one line a guidance weight."""
-    colours = ScalarMappable(Normalize(min(weights), max(weights)), "plasma_r")
-    for weight, curve in zip(weights, curves):
-        ax.plot(curve.sigmas, curve.gap, color=colours.to_rgba(0.05 + 0.95 * weight))
-    ax.axhline(0, color=NEUTRAL, lw=0.8)
-    ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
-    ax.figure.colorbar(colours, ax=ax, label="guidance weight $w$")
-    return ax

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffgen.data.split import Split
 from diffgen.data.toy import circle
+from diffgen.guidance import Guided
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.toy import expected_gap
 from diffgen.optimal import ErrorProne
@@ -47,6 +48,7 @@ class FieldExplorer(anywidget.AnyWidget):
         train, val: points, lists of [x, y].
         sigma: noise level σ.
         delta: model error δ.
+        weight: guidance weight w, 0 for none. delta_guide: model error of the guide. guidance: show sliders for both.
         manifold, n: changing one in the browser draws n + n points on the manifold anew; Python sets train and val.
         flow: "lines" or "arrows". predictions, region: whether they are shown.
     """
@@ -57,6 +59,9 @@ class FieldExplorer(anywidget.AnyWidget):
     val = t.List().tag(sync=True)
     sigma = t.Float(1.1).tag(sync=True)
     delta = t.Float(1.6).tag(sync=True)
+    weight = t.Float(0.0).tag(sync=True)
+    delta_guide = t.Float(2.2).tag(sync=True)
+    guidance = t.Bool(False).tag(sync=True)
     n = t.Int(10).tag(sync=True)
     manifold = t.Enum(["circle", "line", "moons", "spiral", "grid"], "circle").tag(sync=True)
     flow = t.Enum(["lines", "arrows"], "lines").tag(sync=True)
@@ -67,9 +72,11 @@ class FieldExplorer(anywidget.AnyWidget):
         data = circle() if data is None else data
         super().__init__(**{"train": _rows(data.train.x), "val": _rows(data.val.x), **traits})
 
-    def denoiser(self) -> ErrorProne:
-        """The denoiser that is shown: the error-prone one of the training points, in float64."""
-        return ErrorProne(torch.tensor(self.train, dtype=torch.float64), self.delta)
+    def denoiser(self) -> ErrorProne | Guided:
+        """The denoiser that is shown: the error-prone one of the training points, guided or not, in float64."""
+        points = torch.tensor(self.train, dtype=torch.float64)
+        main = ErrorProne(points, self.delta)
+        return Guided(main, ErrorProne(points, self.delta_guide), self.weight) if self.weight else main
 
     def gap(self, sigmas: Tensor) -> GapCurve:
         """The curve that is shown, by torch: `expected_gap` of the points and of δ as they are now."""

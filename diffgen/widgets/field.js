@@ -54,7 +54,7 @@ function arrowHead(context, x, y, dx, dy) {
 }
 
 // lines along D − x from a grid of starts, or one arrow a start that shows where a ninth of the way leads
-function drawFlow(context, points, sigma, delta, asArrows) {
+function drawFlow(context, points, sigma, delta, guide, asArrows) {
   const starts = axis(asArrows ? 19 : 15), d = [0, 0];
   context.beginPath();
   for (const y0 of starts) {
@@ -62,7 +62,7 @@ function drawFlow(context, points, sigma, delta, asArrows) {
       let x = x0, y = y0, dx = 0, dy = 0;
       context.moveTo(px(x), py(y));
       for (let step = 0; step < (asArrows ? 1 : 7); step++) {
-        errorProne(points, x, y, sigma, delta, d);
+        guided(points, x, y, sigma, delta, guide, d);
         dx = d[0] - x; dy = d[1] - y;
         const length = Math.hypot(dx, dy);
         const stride = asArrows ? Math.min(1.4 / Math.max(length, 1e-9), 0.11) : Math.min(0.22 / Math.max(length, 1e-9), 0.5);
@@ -128,6 +128,7 @@ function render({ model, el }) {
   const X = axis(GRID), M = axis(MAP.n);
   let segments = [], handles = [], focus = 0, later = 0;
   const flat = (set) => model.get(set).flat();
+  const guide = () => ({ delta: model.get("delta_guide"), weight: model.get("weight") });
   const all = () => [...model.get("train").map((p, i) => ["train", i, p]), ...model.get("val").map((p, i) => ["val", i, p])];
   const toData = ([u, v]) => [u, SIZE - v].map((c) => Math.min(HALF, Math.max(-HALF, c / SIZE * 2 * HALF - HALF)));
 
@@ -175,9 +176,9 @@ function render({ model, el }) {
 
   function drawField() {
     const began = performance.now(), points = flat("train"), sigma = model.get("sigma"), delta = model.get("delta");
-    const field = errorProneOnGrid(points, X, X, sigma, delta), { context } = view;
+    const field = guidedOnGrid(points, X, X, sigma, delta, guide()), { context } = view;
     tint(context, field, X);
-    drawFlow(context, points, sigma, delta, model.get("flow") === "arrows");
+    drawFlow(context, points, sigma, delta, guide(), model.get("flow") === "arrows");
     if (model.get("predictions")) drawPredictions(context, field);
     if (model.get("region")) {
       context.beginPath();
@@ -190,9 +191,10 @@ function render({ model, el }) {
   function computeGap() { // the slower half: G(σ) and the region, right after the field has been drawn
     const began = performance.now(), train = flat("train"), val = flat("val");
     const sigma = model.get("sigma"), delta = model.get("delta");
-    const gaps = gapCurve(train, val, SIGMAS, delta, FINE), [gap] = gapCurve(train, val, [sigma], delta, FINE);
+    const of = (levels) => gapCurve(train, val, levels, delta, FINE, guide());
+    const gaps = of(SIGMAS), [gap] = of([sigma]);
     root.dataset.curveMs = (performance.now() - began).toFixed(2);
-    segments = model.get("region") ? contour(gapMap(train, M, M, sigma, delta, MAP.rule), M, M, MAP.level) : [];
+    segments = model.get("region") ? contour(gapMap(train, M, M, sigma, delta, MAP.rule, guide()), M, M, MAP.level) : [];
     const top = gaps.reduce((best, g, i) => (g > gaps[best] ? i : best), 0);
     curve.draw(gaps, sigma, gap);
     Object.assign(root.dataset, { gap, peakGap: gaps[top], peakSigma: SIGMAS[top], segments: segments.length });
@@ -206,7 +208,7 @@ function render({ model, el }) {
   const redraw = atNextFrame(drawField);
   const changed = () => {
     build();
-    for (const control of controls) control.update();
+    for (const control of [...controls, ...steering]) control.update();
     redraw();
     clearTimeout(later);
     later = setTimeout(computeGap, 20);
@@ -223,12 +225,16 @@ function render({ model, el }) {
     tick(model, "predictions", "predictions (crosses)"),
     tick(model, "region", "region where the gap is below 0.5"),
   ];
+  const steering = model.get("guidance") ? [
+    slider(model, "weight", "guidance weight w", { min: 0, max: 2, step: 0.05, show: (v) => v.toFixed(2) }),
+    slider(model, "delta_guide", "model error of the guide", { min: 0, max: 4, step: 0.05, show: (v) => v.toFixed(2) }),
+  ] : [];
   const root = card("Field explorer of the toy model",
     h("div", { class: "dg-panes" },
       h("figure", { class: "dg-pane" }, h("figcaption", {}, "Flow D − x: darker is faster. Circles train, diamonds validate."), view.el),
       h("figure", { class: "dg-pane" }, h("figcaption", {}, "Relative gap G(σ); drag here to set σ."), curve.el)),
     status,
-    h("div", { class: "dg-controls" }, ...controls.slice(0, 5).map((c) => c.el),
+    h("div", { class: "dg-controls" }, ...steering.map((c) => c.el), ...controls.slice(0, 5).map((c) => c.el),
       h("div", { class: "dg-row" }, ...controls.slice(5).map((c) => c.el))),
     h("div", { class: "dg-row", style: "margin-top:.5rem" }, button("Add a training point", () => add([0, 0])),
       button("Remove the selected point", removeFocused), button("Reset", regenerate)),
@@ -237,7 +243,7 @@ function render({ model, el }) {
   view.layer.addEventListener("click", (event) => add(toData(pointerPlace(view.layer, event, SIZE))));
   el.append(root);
   for (const { el: control } of controls.slice(2, 4)) control.addEventListener("input", regenerate); // n, manifold: by the reader
-  const quiet = listen(model, { "train val sigma delta n manifold flow predictions region": changed });
+  const quiet = listen(model, { "train val sigma delta weight delta_guide n manifold flow predictions region": changed });
   changed();
   return () => { clearTimeout(later); quiet(); };
 }

@@ -29,6 +29,19 @@ function errorProne(points, x, y, sigma, delta, out) {
   out[1] = recall * out[1] + (1 - recall) * y;
 }
 
+/**
+ * D_w = y_δ + w (y_δ − y_δ') at one place, into out. `guide` is { delta, weight } of δ' and w here and below; without it,
+ * or at weight 0, this is y_δ.
+ */
+function guided(points, x, y, sigma, delta, guide, out) {
+  errorProne(points, x, y, sigma, delta, out);
+  if (!guide?.weight) return;
+  const [a, b] = out;
+  errorProne(points, x, y, sigma, guide.delta, out);
+  out[0] = a + guide.weight * (a - out[0]);
+  out[1] = b + guide.weight * (b - out[1]);
+}
+
 // exp(−(X_a − y_i)² / 2s²) for every place of one axis and every point, relative to the largest of each place
 function axisWeights(points, axis, places, s) {
   const n = points.length / 2, weights = new Float64Array(places.length * n);
@@ -77,6 +90,14 @@ function errorProneOnGrid(points, X, Y, sigma, delta) {
     }
   }
   return out;
+}
+
+/** D_w on the grid X × Y, likewise. */
+function guidedOnGrid(points, X, Y, sigma, delta, guide) {
+  const out = errorProneOnGrid(points, X, Y, sigma, delta);
+  if (!guide?.weight) return out;
+  const other = errorProneOnGrid(points, X, Y, sigma, guide.delta);
+  return out.map((v, k) => v + guide.weight * (v - other[k]));
 }
 
 /**
@@ -139,25 +160,42 @@ function expectedError(points, yx, yy, sigma, delta, rule) {
   return error / rule.total;
 }
 
-/** The mean of expectedError over many points. */
-function meanError(points, ys, sigma, delta, rule) {
+/** The same of D_w, whose two predictions have to meet before the norm is taken. */
+function guidedError(points, yx, yy, sigma, delta, rule, guide) {
+  if (!guide?.weight) return expectedError(points, yx, yy, sigma, delta, rule);
+  const { nodes, weights, skip, reach } = rule, size = nodes.length;
+  const near = relevant(points, yx, yy, Math.hypot(sigma, Math.max(delta, guide.delta)), sigma * reach);
+  const X = nodes.map((t) => yx + sigma * t), Y = nodes.map((t) => yy + sigma * t);
+  const field = guidedOnGrid(near, X, Y, sigma, delta, guide);
+  let error = 0;
+  for (let b = 0; b < size; b++) {
+    for (let a = skip[b]; a < size - skip[b]; a++) {
+      const k = 2 * (b * size + a);
+      error += weights[a] * weights[b] * Math.hypot(field[k] - yx, field[k + 1] - yy);
+    }
+  }
+  return error / rule.total;
+}
+
+/** The mean of guidedError over many points. */
+function meanError(points, ys, sigma, delta, rule, guide) {
   let sum = 0;
-  for (let j = 0; j < ys.length; j += 2) sum += expectedError(points, ys[j], ys[j + 1], sigma, delta, rule);
+  for (let j = 0; j < ys.length; j += 2) sum += guidedError(points, ys[j], ys[j + 1], sigma, delta, rule, guide);
   return sum / (ys.length / 2);
 }
 
 /** G(σ) = (E_val − E_train) / E_train for each σ. */
-function gapCurve(train, val, sigmas, delta, rule = normalRule()) {
+function gapCurve(train, val, sigmas, delta, rule = normalRule(), guide = null) {
   return Array.from(sigmas, (sigma) =>
-    meanError(train, val, sigma, delta, rule) / meanError(train, train, sigma, delta, rule) - 1);
+    meanError(train, val, sigma, delta, rule, guide) / meanError(train, train, sigma, delta, rule, guide) - 1);
 }
 
 /** (E(y) − E_train) / E_train at each place of the grid X × Y, row after row. */
-function gapMap(train, X, Y, sigma, delta, rule) {
-  const base = meanError(train, train, sigma, delta, rule), map = new Float64Array(X.length * Y.length);
+function gapMap(train, X, Y, sigma, delta, rule, guide = null) {
+  const base = meanError(train, train, sigma, delta, rule, guide), map = new Float64Array(X.length * Y.length);
   for (let b = 0, k = 0; b < Y.length; b++) {
     for (let a = 0; a < X.length; a++, k++) {
-      map[k] = expectedError(train, X[a], Y[b], sigma, delta, rule) / base - 1;
+      map[k] = guidedError(train, X[a], Y[b], sigma, delta, rule, guide) / base - 1;
     }
   }
   return map;
