@@ -70,9 +70,10 @@ plan = dg.presets.named(preset, seed).scaling
 # ## One sweep
 #
 # The runs are one *sweep*: a list of configurations, of which each is trained once and found again by what it says. From
-# the command line `diffgen sweep` does the same with several runs at a time, on this machine or on a cluster
-# ({doc}`reproduce`); what it has computed is read here. Below is all that was trained; networks differ in the number of
-# their channels, and the last column says how often each has seen every image.
+# the command line, `diffgen sweep` with the name of a preset does the same with several runs at a time, on this machine
+# or on a cluster ({doc}`reproduce`); what it has computed is read here. Below is all that was trained. Where results are
+# stored, a run's name leads to its curves. Networks differ in the number of their channels, and the last column says how
+# often each has seen every image.
 
 # %%
 of = {config: measured(config, plan, root=results, device=device) for config in plan.runs.values() if config != plan.reference}
