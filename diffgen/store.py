@@ -88,14 +88,20 @@ def check(run: Run) -> None:
 
 
 def gap_curves(run: Run) -> dict[int, GapCurve]:
-    """The gap curves of a run that are kept, without guidance and in pixels, by the images that a snapshot has seen."""
+    """The gap curves of a run that are kept, of its snapshots as they are, in pixels, by the images that each has seen.
+
+    Of several the one at the most noise levels.
+    """
     found = {}
     for path in sorted((run.folder / "results").glob("gap-*.safetensors")):
         errors, about = read_tensors(path)
         settings = about["settings"]
-        if not settings["guide"] and not settings["features"] and settings["norm"] == "mse":
+        other = settings["guide"] or settings["features"] or settings["norm"] != "mse" or "window" in settings
+        if not other:
             sigmas = torch.tensor(settings["sigmas"])
-            found[int(path.stem.rsplit("-", 2)[1])] = GapCurve(sigmas, errors["train"], errors["val"])
+            images, curve = int(path.stem.rsplit("-", 2)[1]), GapCurve(sigmas, errors["train"], errors["val"])
+            if images not in found or len(found[images].sigmas) < len(sigmas):
+                found[images] = curve
     return found
 
 

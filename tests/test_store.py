@@ -10,7 +10,7 @@ import diffgen as dg
 from diffgen import evaluate, results
 from diffgen.checkpoint import DamagedFile, read_about
 from diffgen.runs import Run, find_run
-from diffgen.store import check, store
+from diffgen.store import check, gap_curves, store
 
 CONFIG = tiny(images=192, snapshots=2)
 SIGMAS = dg.log_sigmas(2, 0.5, 2)
@@ -110,3 +110,12 @@ def test_an_unfinished_run_is_not_stored(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not finished: train it to its end"):
         store(run, tmp_path / "stored")
     assert json.loads((run.folder / "config.json").read_text())["images"] == 192
+
+
+def test_the_table_has_the_curve_at_the_most_noise_levels_of_the_snapshot_as_it_is(tmp_path):
+    *_, last = dg.train(CONFIG, root=tmp_path / "runs", progress=False)
+    options = {"images": 16, "progress": False}
+    for sigmas, more in ((SIGMAS, {}), (SIGMAS[:1], {}), (dg.log_sigmas(4, 0.5, 2), {"window": 7, "stride": 7})):
+        evaluate.gap_curves([last], CONFIG.data.load(), sigmas, **options, **more)
+    (curve,) = gap_curves(store(last.run, tmp_path / "stored")).values()
+    assert len(curve.sigmas) == 2
