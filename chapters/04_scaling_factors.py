@@ -236,7 +236,7 @@ glue("wide", wide, display=False)
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.6))
 draw.growth_by_size({n: ([seen / n for seen in images], heights(grid[n, wide])) for n in sizes}, axes[0])
-axes[0].set(xlabel="epochs", ylabel="gap at its peak", title=f"width {wide}")
+axes[0].set(xlabel="epochs", ylabel="gap at its peak", title=f"width {wide}", ylim=(-0.12, None))
 density = {(n, w): run.snapshots[-1].run.about["parameters"] / n for (n, w), run in grid.items()}
 top = {key: peak(run.curves[-1], seed=seed).height for key, run in grid.items()}
 ratio_law = power_law(list(density.values()), [top[key].value if top[key].low > 0 else math.nan for key in density])
@@ -244,6 +244,7 @@ for (n, w), at in top.items():
     draw.intervals([density[n, w]], [at], axes[1], marker="osD^"[widths.index(w)], color=draw.graded(sizes)[n])
 axes[1].set(xscale="log", xlabel="parameters per training image", ylabel="last gap at its peak")
 gap_scale(axes[1].yaxis)
+axes[1].set(ylim=(-0.12, None))
 axes[0].legend(title="training images", fontsize=7)
 glue("ratio_law", exponent(ratio_law), display=False)
 

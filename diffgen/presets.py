@@ -183,7 +183,7 @@ def standard(seed: int = 0) -> Preset:
             data=replace(train.data, size=14), network=UNetConfig(channels=16), images=65_536, warmup=2_048,
             learning_rate=3e-3, decay=49_152, ema=(HalfLife(images=4_000),), snapshots=8, first_snapshot=2_048,
         ),
-        n_train=(64, 128, 256, 512, 1_024, 4_096), channels=(8, 16, 24), middle=(512, 16),
+        n_train=(32, 64, 96, 128, 192, 256, 512, 1_024, 4_096), channels=(8, 16, 24), middle=(512, 16),
         clusters=(2, 10, 50, 200), transformer=DiTConfig(patch=2, width=48, depth=3), reference_images=65_536,
         sigmas=10, evaluate=192, samples=128, steps=12,
     )  # fmt: skip

@@ -100,9 +100,14 @@ def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Ax
 
 
 def size_axis(sizes: Sequence[int], ax: Axes) -> Axes:
-    """Make the x axis one of training-set sizes."""
+    """Make the x axis one of training-set sizes, a tick each, and a label where there is room."""
+    labels, last = [], 0.0
+    for n in sizes:
+        roomy = n >= 1.9 * last
+        labels.append("" if not roomy else f"{n}" if n < 1000 else f"{n / 1000:.0f}k")
+        last = n if roomy else last
     ax.set(xscale="log", xlabel="training images")
-    ax.set_xticks(sizes, [f"{n}" if n < 1000 else f"{n / 1000:.0f}k" for n in sizes])
+    ax.set_xticks(sizes, labels)
     ax.xaxis.set_minor_locator(NullLocator())
     return ax
 
