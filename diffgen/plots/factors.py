@@ -103,7 +103,7 @@ def size_axis(sizes: Sequence[int], ax: Axes) -> Axes:
     """Make the x axis one of training-set sizes, a tick each, and a label where there is room."""
     labels, last = [], 0.0
     for n in sizes:
-        roomy = n >= 1.9 * last
+        roomy = n >= 2.5 * last
         labels.append("" if not roomy else f"{n}" if n < 1000 else f"{n / 1000:.0f}k")
         last = n if roomy else last
     ax.set(xscale="log", xlabel="training images")
