@@ -379,12 +379,12 @@ def drawn(rows: list[list], sliders: list[str]) -> list[Curves]:
     ratio = torch.stack([torch.stack([torch.stack([c.gap + 1 for c in run.curves]) for run in row]) for row in rows])
     height = torch.tensor([[[float(e) for e in heights(run)] for run in row] for row in rows])
     copied = torch.tensor([[[float(c) for c in run.copied] for run in row] for row in rows])
-    sigmas = rows[0][0].curves[0].sigmas
-    over_sigma = Curves(x=sigmas, y=ratio[:, :, :, None].clamp(min=0.5), x_label="noise level σ", y_label="1 + G", log_x=True,
-                        log_y=True, behind="images seen", colours=(plots.TRAIN,))  # fmt: skip
+    axes = {"log_x": True, "log_y": bool(ratio.max() > 5)}
+    over_sigma = Curves(x=rows[0][0].curves[0].sigmas, y=ratio[:, :, :, None].clamp(min=0.5), x_label="noise level σ",
+                        y_label="1 + G", behind="images seen", colours=(plots.TRAIN,), **axes)  # fmt: skip
     over_time = Curves(x=torch.tensor(images), y=torch.stack([1 + height, 1 + copied], 2)[:, :, None].clamp(min=0.5),
-                       labels=("1 + G at its peak", "1 + memorized fraction"), x_label="images seen", log_x=True, log_y=True,
-                       marker="images seen", colours=(plots.TRAIN, plots.GENERATED))  # fmt: skip
+                       labels=("1 + G at its peak", "1 + memorized fraction"), x_label="images seen", marker="images seen",
+                       colours=(plots.TRAIN, plots.GENERATED), **axes)  # fmt: skip
     return [over_sigma, over_time]
 
 
@@ -394,7 +394,7 @@ Scrubber(sliders, curves=drawn([[grid[n, w] for w in widths] for n in sizes], sl
 
 # %% tags=["hide-input"]
 others = {f"labels: {name}": run for name, run in labelled.items()} | {k: run for k, run in architectures.items() if k != "U-Net"}
-choice = [Slider("network", list(others)), Slider("of", [f"{plan.middle[0]:,} training images"]), stops]
+choice = [Slider("network", list(others)), Slider("training images", [f"{plan.middle[0]:,}"]), stops]
 Scrubber(choice, curves=drawn([[run] for run in others.values()], choice), title="Labels and architectures", play="images seen")
 
 # %% [markdown]
