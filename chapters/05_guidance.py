@@ -169,7 +169,7 @@ curves = {name: [adjusted(curve, reference) for curve in found] for name, found 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, width_ratios=(1, 1.2))
 for ax, name, title in zip(axes, ("one network", "earlier snapshot"), ("classifier-free", "autoguidance")):
     draw.gaps_of_weights(weights, curves[name], ax, bar=ax is axes[1]).set(title=f"{title}: {name}")
-axes[1].set(ylabel="")
+axes[1].set(ylabel="");
 
 # %% tags=["hide-input"]
 kinds = {"classifier-free": "one network", "autoguidance": "earlier snapshot"}
@@ -304,7 +304,7 @@ for kind, name in kinds.items():
     cost = f"the samples' gap is then {shown(follows[name][b])} above that without guidance"
     gain = quality[name][1][b]
     sure = told(gain, "", "measurably better than without guidance", "not measurably better than without guidance")
-    found = f"$w$ = {weights[b]:g}, {sure}; {cost}" if b else "no guidance at all"
+    found = f"w = {weights[b]:g}, {sure}; {cost}" if b else "no guidance at all"
     glue(f"best_{kind}", found, display=False)
 
 # %% [markdown]
