@@ -131,7 +131,7 @@ def test_passages_of_guided_denoisers(snapshots, split):
     denoised = guided(snapshots[1], guide)(x, sigma, labels)
     distance = nearest(denoised, split.train.x, k=1).distance[:, 0]
     torch.testing.assert_close(steered["val"]["first"][2], distance, rtol=1e-4, atol=1e-5)
-    ends = evaluate.samples(snapshots[1], guide=guide, labels=labels, **STEPS)
+    ends = evaluate.drawn(snapshots[1], guide=guide, labels=labels, **STEPS)
     torch.testing.assert_close(
         steered["trajectory"]["first"][-1], nearest(ends, split.train.x, k=1).distance[:, 0], rtol=1e-3, atol=1e-4
     )
