@@ -15,7 +15,7 @@ from diffgen.data import Points
 from diffgen.log import provenance
 from diffgen.runs import DECIDING, Snapshot, fingerprint
 
-METRICS = ("copying", "features", "frechet", "gap", "neighbours", "overlap", "receptive", "reconstruction")
+METRICS = ("copying", "features", "frechet", "gap", "neighbours", "overlap", "quality", "receptive", "reconstruction")
 EVALUATING = (
     *DECIDING, "along.py", "evaluate.py", "guidance.py", "guides.py", "optimal.py", "probes.py", "sample.py",
     "scaling.py",

@@ -17,9 +17,9 @@ from diffgen.data import Points, Split
 from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.features import features
-from diffgen.metrics.frechet import frechet_gap
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.neighbours import GapTerms, copies, gap_terms, memorized_fraction, neighbour_gap
+from diffgen.metrics.quality import paired_frechet
 from diffgen.nets import DiTConfig
 from diffgen.results import digest, kept
 from diffgen.runs import Snapshot, train
@@ -172,7 +172,8 @@ def _generated(snapshot: Snapshot, split: Split, plan: Scaling, device: str) -> 
         options = {"steps": plan.steps, "labels": labels, "seed": config.seed, "device": device, "progress": False}
         x = evaluate.drawn(snapshot, plan.samples, **options)
         terms = gap_terms(x, split.train.x, split.val.x)
-        to_val = frechet_gap(*map(features, (x, split.train.x, split.val.x)), resamples=12, seed=config.seed).to_val
+        # to all validation images, whatever n_train is: of fewer points the distance would be larger by its bias
+        (to_val,), _ = paired_frechet([features(x)], features(split.val.x), resamples=12, seed=config.seed)
         return {
             "copied": copies(x, split.train.x),
             "near_train": terms.to_train.float(),
