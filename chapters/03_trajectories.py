@@ -56,7 +56,7 @@ from diffgen.metrics.passage import peak_window, place
 from diffgen.metrics.reproducibility import reproducibility
 from diffgen.plots import trajectories as draw
 from diffgen.plots.images import image_rows
-from diffgen.plots.samples import gap_and_samples
+from diffgen.plots.samples import gap_and_samples, points
 from diffgen.widgets import Curves, Images, Scrubber, Slider
 
 book.check_parameters()
@@ -357,8 +357,7 @@ stopped = {part: [t.gap.minus(luck[main]) for t in passage.gap] for part, passag
 fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.2))
 for part, (label, style) in draw.PARTS.items():
     for ax in axes if part == "trajectory" else axes[:1]:
-        errors = [1.96 * e.stderr for e in stopped[part]]
-        ax.errorbar(levels, stopped[part], errors, marker="o", ms=3.5, label=label, **style)
+        points(levels, stopped[part], ax, marker="o", label=label, **style)
 for ax in axes:
     draw.noise_axis(ax, levels[window]).axhline(0, color=plots.NEUTRAL, lw=0.8)
     ax.set(ylabel="neighbour gap of $D(x; \\sigma)$")
@@ -441,12 +440,12 @@ churns = (0.0, settings.steps / 10, settings.steps / 2)
 stirred = [along.passage(last, split, churn=churn, **sampler) for churn in churns]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3))
 style = {"marker": "o", "color": plots.GENERATED}
-axes[0].errorbar(list(agreement), list(agreement.values()), [1.96 * a.stderr for a in agreement.values()], **style)
+points(list(agreement), list(agreement.values()), axes[0], **style)
 axes[0].set(xscale="log", xlabel="training images", ylabel="agreement of twins")
 axes[0].set_xticks(list(agreement), [f"{n:,}" for n in agreement])
 axes[0].minorticks_off()
 ends = [passage.gap[-1].gap.minus(luck[main]) for passage in stirred]
-axes[1].errorbar(churns, ends, [1.96 * e.stderr for e in ends], **style)
+points(churns, ends, axes[1], **style)
 axes[1].set(xlabel="churn $S$", ylabel="neighbour gap of samples")
 for churn, passage, style in zip(churns, stirred, draw.size_styles(churns).values()):
     at = place({**found[main], "trajectory": passage}, seed=seed)

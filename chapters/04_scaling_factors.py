@@ -58,7 +58,7 @@ from diffgen.metrics.gap import difference_at
 from diffgen.metrics.laws import crossing_time, overfit_time, power_law
 from diffgen.plots import factors as draw
 from diffgen.plots.gap import TICKS, gap_scale
-from diffgen.plots.samples import estimates
+from diffgen.plots.samples import estimates, points
 from diffgen.scaling import measured
 from diffgen.widgets import Curves, Scrubber, Slider
 
@@ -241,7 +241,7 @@ density = {(n, w): run.snapshots[-1].run.about["parameters"] / n for (n, w), run
 top = {key: peak(run.curves[-1], seed=seed).height for key, run in grid.items()}
 ratio_law = power_law(list(density.values()), [top[key].value if top[key].low > 0 else math.nan for key in density])
 for (n, w), at in top.items():
-    draw.intervals([density[n, w]], [at], axes[1], marker="osD^"[widths.index(w)], color=draw.graded(sizes)[n])
+    points([density[n, w]], [at], axes[1], marker="osD^"[widths.index(w)], color=draw.graded(sizes)[n])
 axes[1].set(xscale="log", xlabel="parameters per training image", ylabel="last gap at its peak")
 gap_scale(axes[1].yaxis)
 axes[1].set(ylim=(-0.12, None))
@@ -269,7 +269,7 @@ marks = {"none": {"color": plots.NEUTRAL, "lw": 2}, "random": {"ls": ":"}, "one 
 draw.gaps_by_name({name: run.curves[-1] for name, run in labelled.items()}, axes[0], marks)
 axes[0].legend(fontsize=7)
 tops = {name: peak(run.curves[-1], seed=seed) for name, run in labelled.items()}
-draw.intervals(range(len(tops)), [at.height for at in tops.values()], axes[1], color=plots.NEUTRAL)
+points(range(len(tops)), [at.height for at in tops.values()], axes[1], fmt="o", color=plots.NEUTRAL)
 for k, at in enumerate(tops.values()):
     place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "size": 7}
     axes[1].annotate(f"σ {at.sigma.value:.2g}", (k, at.height.high), **place)
@@ -351,11 +351,10 @@ for name, key in (("with dropout", "dropout"), ("transformer", "transformer")):
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.3))
 for width, style, mark in zip(widths, plots.LINES, "osD^"):
-    runs, style = [grid[n, width] for n in sizes], {**style, "marker": mark, "ms": 4, "capsize": 2, "label": f"width {width}"}
-    ends = [run.copied[-1] for run in runs]
-    axes[0].errorbar(sizes, list(map(float, ends)), [1.96 * e.stderr for e in ends], **style)
-    gaps = [(heights(run)[-1], run.sample_gap[-1]) for run in runs]
-    axes[1].errorbar(*zip(*gaps), [1.96 * s.stderr for _, s in gaps], [1.96 * g.stderr for g, _ in gaps], **style)
+    runs, style = [grid[n, width] for n in sizes], {**style, "marker": mark, "label": f"width {width}"}
+    points(sizes, [run.copied[-1] for run in runs], axes[0], **style)
+    gaps = [heights(run)[-1] for run in runs]
+    points(gaps, [run.sample_gap[-1] for run in runs], axes[1], xerr=[1.96 * gap.stderr for gap in gaps], **style)
 axes[0].plot(sizes, [float(grid[n, wide].null) for n in sizes], color=plots.VAL, lw=0.8)
 draw.size_axis(sizes, axes[0]).set(ylabel="memorized fraction", ylim=(-0.06, 1.06))
 axes[1].axline((0, 0), slope=1, color=plots.NEUTRAL, lw=0.8, ls=":")

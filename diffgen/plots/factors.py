@@ -16,6 +16,7 @@ from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.laws import PowerLaw
 from diffgen.plots import NEUTRAL, VAL, images_seen
 from diffgen.plots.gap import band, gap_axes, gap_scale
+from diffgen.plots.samples import points
 
 
 def graded(values: Sequence[float]) -> dict[float, str]:
@@ -41,10 +42,7 @@ def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, d
 def growth_by_size(growth: Mapping[int, tuple[Sequence[float], Sequence[Estimate]]], ax: Axes) -> Axes:
     """Gaps against images seen or what else is on the x axis, one line a training-set size."""
     for n, colour in graded(list(growth)).items():
-        x, values = growth[n]
-        errors = [1.96 * value.stderr for value in values]
-        style = {"marker": "o", "ms": 3.5, "lw": 1.4, "elinewidth": 0.9, "capsize": 2}
-        ax.errorbar(x, list(map(float, values)), errors, color=colour, label=f"{n:,}", **style)
+        points(*growth[n], ax, marker="o", color=colour, label=f"{n:,}")
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     gap_scale(ax.yaxis)
     return images_seen(ax)
@@ -63,9 +61,8 @@ def phase_diagram(
     begun = {n: at for n, at in onsets.items() if at.value == at.value}
     late = [n for n in onsets if n not in begun]
     if begun:
-        ends = [(at.value - at.low, min(at.high, images[-1]) - at.value) for at in begun.values()]
-        style = {"color": VAL, "marker": "o", "ms": 4, "lw": 1.6, "capsize": 2, "label": "overfit onset"}
-        ax.errorbar(list(begun), [at.value for at in begun.values()], np.array(ends).T.clip(0), **style)
+        shown = [at._replace(high=min(at.high, images[-1])) for at in begun.values()]
+        points(list(begun), shown, ax, color=VAL, marker="o", lw=1.6, label="overfit onset")
     if late:
         style = {"ls": "none", "marker": "^", "ms": 6, "mfc": "none", "color": VAL, "label": "not by the end"}
         ax.plot(late, [images[-1]] * len(late), **style)
@@ -87,9 +84,8 @@ def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Ax
     """Times against training-set size with their intervals, open ones to twice the time, and the power law."""
     known = [(n, at) for n, at in zip(sizes, found) if at.value == at.value]
     if known:
-        x, values = [n for n, _ in known], [at.value for _, at in known]
-        ends = [(at.value - at.low, min(at.high, 2 * at.value) - at.value) for _, at in known]
-        ax.errorbar(x, values, np.array(ends).T.clip(0), ls="none", capsize=2, ms=5, **style)
+        x, shown = [n for n, _ in known], [at._replace(high=min(at.high, 2 * at.value)) for _, at in known]
+        points(x, shown, ax, ls="none", **style)
         if law.n >= 2:
             ax.plot(x, [law(n) for n in x], color=style.get("color"), lw=1, ls="--")
     ax.set(yscale="log", ylabel="images seen")
@@ -109,13 +105,6 @@ def size_axis(sizes: Sequence[int], ax: Axes) -> Axes:
     ax.set(xscale="log", xlabel="training images")
     ax.set_xticks(sizes, labels)
     ax.xaxis.set_minor_locator(NullLocator())
-    return ax
-
-
-def intervals(x: Sequence[float], found: Sequence[Interval], ax: Axes, **style) -> Axes:
-    """Numbers with their intervals, as points."""
-    ends = np.array([(at.value - at.low, at.high - at.value) for at in found]).T.clip(0)
-    ax.errorbar(x, [at.value for at in found], ends, **{"ls": "none", "marker": "o", "ms": 4.5, "capsize": 2} | style)
     return ax
 
 

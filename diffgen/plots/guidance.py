@@ -17,6 +17,7 @@ from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.passage import Place
 from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL
 from diffgen.plots.gap import band
+from diffgen.plots.samples import points
 
 FREE, AUTO = "#CC79A7", "#E69F00"
 GUIDES = {
@@ -69,10 +70,7 @@ def over_weights(
     apart = 0.012 * (max(weights) - min(weights))
     for k, (name, values) in enumerate(found.items()):
         x = [w + (k - (len(found) - 1) / 2) * apart for w in weights]
-        y = [v if isinstance(v, Interval) else v.with_interval() for v in values]
-        bars = [[v.value - v.low for v in y], [v.high - v.value for v in y]]
-        style = {"ms": 4, "lw": 1.4, "elinewidth": 0.9, "capsize": 2, "label": name, **GUIDES[name]}
-        ax.errorbar(x, [v.value for v in y], bars, **style)
+        points(x, values, ax, label=name, **GUIDES[name])
     if null is not None:
         ax.axhline(null, color=VAL, ls=":", lw=1.4)
     ax.set(xlabel="guidance weight $w$", xticks=[w for w in weights if w in (0, 0.5, 1, 1.5, 2)])
@@ -83,12 +81,8 @@ def denoiser_and_samples(
     weights: Sequence[float], gaps: Sequence[Estimate | Interval], samples: Sequence[Estimate | Interval], ax: Axes
 ) -> Axes:
     """The peak of G and the gap of the samples against the guidance weight, with their 95 % intervals."""
-    lines = {"denoiser: peak of $G$": (gaps, TRAIN, "o-"), "its samples": (samples, GENERATED, "s--")}
-    for label, (values, colour, style) in lines.items():
-        found = [v if isinstance(v, Interval) else v.with_interval() for v in values]
-        bars = [[v.value - v.low for v in found], [v.high - v.value for v in found]]
-        options = {"ms": 4, "lw": 1.4, "elinewidth": 0.9, "capsize": 2, "label": label, "color": colour}
-        ax.errorbar(weights, [v.value for v in found], bars, fmt=style, **options)
+    points(weights, gaps, ax, fmt="o-", color=TRAIN, label="denoiser: peak of $G$")
+    points(weights, samples, ax, fmt="s--", color=GENERATED, label="its samples")
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     ax.set(xlabel="guidance weight $w$", ylabel="relative gap", xticks=[w for w in weights if w in (0, 0.5, 1, 1.5, 2)])
     return ax
@@ -99,8 +93,7 @@ def peaks_of_windows(peaks: Mapping[int, Peak], height: Axes, place: Axes) -> No
     sides = list(peaks)
     for ax, part in ((height, "height"), (place, "sigma")):
         found = [getattr(peak, part) for peak in peaks.values()]
-        errors = np.abs([[v.value - v.low for v in found], [v.high - v.value for v in found]])
-        ax.errorbar(sides, [v.value for v in found], errors, fmt="o", ms=5, color=NEUTRAL, capsize=3, elinewidth=1.1)
+        points(sides, found, ax, fmt="o", color=NEUTRAL)
         ax.set(xlabel="side of the window (pixels)", xticks=sides)
     height.axhline(0, color=NEUTRAL, lw=0.8)
     height.set(ylabel="peak of $G$")

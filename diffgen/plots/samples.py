@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
-from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.plots import GENERATED, NEUTRAL, TRAIN, images_seen
 from diffgen.plots.gap import band
 
@@ -14,6 +15,14 @@ from diffgen.plots.gap import band
 def estimates(x: Sequence[float], values: Sequence[Estimate], ax: Axes, **style) -> Axes:
     """Estimates with their 95 % intervals, as a line with a band."""
     return band(x, [float(v) for v in values], [v.stderr for v in values], ax, marker="o", ms=4, **style)
+
+
+def points(x: Sequence[float], found: Sequence[Estimate | Interval], ax: Axes, **style) -> Axes:
+    """Numbers with their 95 % intervals as bars: estimates, or intervals of their own."""
+    ends = [value if isinstance(value, Interval) else value.with_interval() for value in found]
+    bars = np.array([(end.value - end.low, end.high - end.value) for end in ends]).T.clip(0)
+    ax.errorbar(x, [end.value for end in ends], bars, **{"ms": 4, "lw": 1.4, "elinewidth": 0.9, "capsize": 2} | style)
+    return ax
 
 
 def gap_and_samples(images: Sequence[int], gaps: Sequence[Estimate], samples: Sequence[Estimate], ax: Axes) -> Axes:

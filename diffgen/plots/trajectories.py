@@ -12,7 +12,7 @@ from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap
 from diffgen.metrics.passage import Passage, Place
 from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, images_seen
-from diffgen.plots.samples import estimates
+from diffgen.plots.samples import estimates, points
 
 PARTS = {
     "train": ("noisy training images", {"color": TRAIN, "ls": "-"}),
@@ -67,10 +67,8 @@ def place_frame(ax: Axes) -> Axes:
 def frechet_distances(images: Sequence[int], gaps: Sequence[FrechetGap], ax: Axes) -> Axes:
     """FD of samples to both splits over training, beside those of the splits to each other."""
     for name, label, colour in (("to_val", "validation", VAL), ("to_train", "training", TRAIN)):
-        values = [float(getattr(gap, name)) for gap in gaps]
-        errors = [1.96 * getattr(gap, name).stderr for gap in gaps]
-        style = {"marker": "o", "ms": 3.5, "elinewidth": 0.9, "capsize": 2, "color": colour}
-        ax.errorbar(images, values, errors, label=f"samples to {label}", **style)
+        found = [getattr(gap, name) for gap in gaps]
+        points(images, found, ax, marker="o", color=colour, label=f"samples to {label}")
     for name, label, colour in (("train_val", "validation", VAL), ("train_train", "training", TRAIN)):
         ax.axhline(getattr(gaps[-1], name), color=colour, ls=":", lw=1.2, label=f"training to {label}")
     images_seen(ax).set(ylim=(0, None), ylabel="Fréchet distance")
@@ -83,9 +81,7 @@ def over_training(
 ) -> Axes:
     """Estimates over training, a line a training-set size: {size: (images seen, estimates)}; thin lines are nulls."""
     for n, style in size_styles(list(values)).items():
-        images, found = values[n]
-        errors = [1.96 * value.stderr for value in found]
-        ax.errorbar(images, list(map(float, found)), errors, ms=4, lw=1.4, elinewidth=0.9, capsize=2, **style)
+        points(*values[n], ax, **style)
         if nulls is not None:
             ax.axhline(nulls[n], color=style["color"], ls=style["ls"], lw=0.8, alpha=0.8)
     return images_seen(ax)
