@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial
 
 import tyro
 
@@ -99,15 +99,12 @@ def store(args: list[str]) -> int:
 def sweep(args: list[str]) -> int:
     """Train many runs, several at once, whatever happens to some of them."""
     end = args.index("--") if "--" in args else len(args)
-    return _run("sweep", commands.sweep, args[:end], snakemake=tuple(args[end + 1 :]))
+    return _run("sweep", partial(commands.sweep, snakemake=tuple(args[end + 1 :])), args[:end])
 
 
-def _run(name: str, command: Callable[..., int | None], args: list[str], **more) -> int:
-    def complete(*given, **named):
-        return command(*given, **{**named, **more})
-
+def _run(name: str, command: Callable[..., int | None], args: list[str]) -> int:
     try:
-        code = tyro.cli(wraps(command)(complete), prog=f"diffgen {name}", args=args)
+        code = tyro.cli(command, prog=f"diffgen {name}", args=args)
     except (ValueError, OSError, ImportError) as error:  # of one line, that names parameter, value and remedy
         print(f"diffgen {name}: {error}", file=sys.stderr)
         return 2

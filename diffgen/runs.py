@@ -156,6 +156,12 @@ class Run:
         return [Snapshot(n, folder / f"{n:012d}.safetensors") for n in sorted(images)]
 
     @property
+    def finished(self) -> bool:
+        """Whether all snapshots were made; of a stored run they were."""
+        there = bool(self.stored) or (self.folder / "config.json").is_file()
+        return there and [snapshot.images for snapshot in self.snapshots] == self.config.snapshot_images
+
+    @property
     def about(self) -> dict[str, Any]:
         """How it was trained: number of parameters, device, precision, versions, machine, seconds."""
         stored = self.stored
@@ -229,7 +235,7 @@ def _locked(run: Run) -> Iterator[None]:
 
 def _train(config: TrainConfig, run: Run, accelerator: Accelerator, progress: bool) -> Iterator[Snapshot]:
     wanted, writes = config.snapshot_images, accelerator.is_main_process
-    if [snapshot.images for snapshot in run.snapshots] == wanted:
+    if run.finished:
         yield from run.snapshots
         return
     split = config.data.load()

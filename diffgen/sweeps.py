@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from diffgen import presets
 from diffgen.runs import Snapshot
@@ -16,10 +17,9 @@ def named(name: presets.PresetName, seed: int = 0) -> Sweep:
     Raises:
         ValueError: there is none.
     """
-    found = {preset.__name__: preset for preset in (presets.smoke, presets.quick, presets.standard, presets.paper)}
-    if name not in found:
-        raise ValueError(f"sweep is {name!r}: it is one of {', '.join(found)}")
-    plan = found[name](seed).scaling
+    if name not in get_args(presets.PresetName):
+        raise ValueError(f"sweep is {name!r}: it is one of {', '.join(get_args(presets.PresetName))}")
+    plan = presets.named(name, seed).scaling
 
     def measure(snapshots: list[Snapshot], root: Path, device: str) -> None:
         config = snapshots[0].run.config

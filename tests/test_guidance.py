@@ -97,7 +97,6 @@ def test_networks_in_one_pass(kind, sigma):
     expected = 2.5 * base(x, sigma, labels) - 1.5 * base(x, sigma)
     found = dg.Guided(base, dg.Unconditional(base), 1.5)(x, sigma, labels)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    assert torch.equal(found[2], base(x, sigma, labels)[2]) or torch.allclose(found[2], base(x, sigma)[2], atol=1e-5)
 
 
 def test_calls_are_as_few_as_can_be():
@@ -121,10 +120,7 @@ def test_gradients_pass_through_guidance():
     """Of the range score: the Jacobian of a guided denoiser is the guided Jacobian."""
     base, x = network("unet"), POINTS[:1].clone().requires_grad_()
     wrapped = (dg.Guided(base, dg.Unconditional(base), 2.0), base, dg.Unconditional(base))
-    by, main, guide = (torch.autograd.grad(d(x, 1.0, torch.tensor([1])).square().sum() / 2, x)[0] for d in wrapped)
-    assert not torch.allclose(by, 3 * main - 2 * guide)  # the loss is not linear, unlike
-    sums = (torch.autograd.grad(d(x, 1.0, torch.tensor([1])).sum(), x)[0] for d in wrapped)
-    by, main, guide = sums
+    by, main, guide = (torch.autograd.grad(d(x, 1.0, torch.tensor([1])).sum(), x)[0] for d in wrapped)
     torch.testing.assert_close(by, 3 * main - 2 * guide, rtol=1e-3, atol=1e-3)
 
 

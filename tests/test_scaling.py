@@ -74,7 +74,7 @@ def root(tmp_path_factory):
 def test_a_run_is_measured(root, name):
     found = measured(PLAN.runs[name], PLAN, root=root, progress=False)
     assert found.images == [64, 128]
-    (split, *_), last = (PLAN.runs[name].data.load(),), found.snapshots[-1]
+    split, last = PLAN.runs[name].data.load(), found.snapshots[-1]
     labels = split.val.labels[torch.arange(40) % 32] if PLAN.runs[name].conditional else None
     x = evaluate.drawn(last, 40, steps=2, labels=labels, progress=False)
     assert float(found.copied[-1]) == pytest.approx(float(dg.memorized_fraction(x, split.train.x)))

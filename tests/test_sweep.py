@@ -28,7 +28,7 @@ from diffgen.sweep import run as running
 from diffgen.sweep.estimate import LIBRARIES, disk, memory, size_of
 from diffgen.sweep.load import load
 from diffgen.sweep.plan import plan, wall_seconds
-from diffgen.sweep.state import drop, finished
+from diffgen.sweep.state import drop
 
 PATIENCE = 300
 HEADER = ["run", "folder", "parameters", "images", "state", "images/s", "time", "memory", "disk"]
@@ -168,8 +168,8 @@ def test_two_sweeps_at_once_and_a_run_that_fails(mine, tmp_path, capfd):
     (line,) = [line for line in told.splitlines() if "its log is" in line]
     assert line.startswith("bad failed: RuntimeError: no luck; its log is ")
     assert "Traceback" in Path(line.partition("its log is ")[2]).read_text()
-    assert finished(dg.find_run(config, root), config)
-    assert not finished(dg.find_run(bad, root), bad)
+    assert dg.find_run(config, root).finished
+    assert not dg.find_run(bad, root).finished
 
     assert int(peak) * 1024 / 1.2 < planned.memory < int(peak) * 1024 * 1.2
     assert planned.memory > 1.4 * LIBRARIES  # else it would show little
@@ -282,7 +282,7 @@ def test_dropped_snapshots_count_and_say_how_to_get_them_back(tmp_path):
     assert [s.path.exists() for s in run.snapshots] == [False, False, True]
     assert train(tmp_path, config) == [first, *run.snapshots[1:]]  # without training
     assert not first.path.exists()
-    assert finished(run, config)
+    assert run.finished
     assert first.shape == (1, 4, 4)
     last.denoiser()
     with pytest.raises(
@@ -291,7 +291,7 @@ def test_dropped_snapshots_count_and_say_how_to_get_them_back(tmp_path):
         first.denoiser()
     store(run, tmp_path / "stored")
     drop(run, "none")
-    assert finished(run, config)
+    assert run.finished
     assert not any(s.path.exists() for s in run.snapshots)
     with pytest.raises(FileNotFoundError, match="was dropped"):
         dg.load_denoiser(run.folder)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffgen.runs import CONFIG, Snapshot, run_name
+from diffgen.runs import Snapshot, run_name
 from diffgen.train import TrainConfig
 
 
@@ -57,10 +57,5 @@ class Sweep:
     @property
     def distinct(self) -> dict[str, TrainConfig]:
         """The runs, equal configs once, under the first of their labels."""
-        seen, found = set(), {}
-        for label, config in self.runs.items():
-            key = CONFIG.dump_json(config)
-            if key not in seen:
-                seen.add(key)
-                found[label] = config
-        return found
+        first = {config: label for label, config in reversed(self.runs.items())}
+        return {label: config for label, config in self.runs.items() if first[config] == label}

@@ -13,13 +13,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from diffgen.checkpoint import write_whole
 from diffgen.runs import CONFIG, find_run, train
 from diffgen.sweep.engine import end_with
 from diffgen.sweep.load import load
-from diffgen.sweep.state import drop, measured_mark
+from diffgen.sweep.state import drop, measured_mark, measuring
 
 
 def work(plan: dict[str, Any], label: str) -> None:
@@ -34,7 +32,7 @@ def work(plan: dict[str, Any], label: str) -> None:
     snapshots = list(train(config, root=root, device=plan["device"], progress=False))
     if run.stored:
         return
-    with FileLock(run.folder / "measuring.lock"):
+    with measuring(run):
         mark, start = measured_mark(run, plan["key"]), time.monotonic()
         if sweep.measure and not mark.exists():
             print("measuring it", flush=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
+from diffgen.data import DataConfig, Split
 from diffgen.log import provenance
 from diffgen.runs import Run, find_run
 from diffgen.sweep import Sweep
 from diffgen.sweep.estimate import disk, images_per_second, memory, size_of
-from diffgen.sweep.state import Keep, finished, images_seen, measured_mark
+from diffgen.sweep.state import Keep, images_seen, measured_mark
 from diffgen.train import TrainConfig
 
 
@@ -63,14 +65,14 @@ def plan(sweep: Sweep, root: Path, *, key: str, device: str = "cpu", keep: Keep 
     speeds, found = {}, []
     for label, config in sweep.distinct.items():
         run = find_run(config, root)
-        trained = finished(run, config)
+        trained = run.finished
         measured = bool(run.stored) or not sweep.measure or measured_mark(run, key).is_file()
         what = {"label": label, "config": config, "run": run, "trained": trained, "measured": trained and measured}
         if trained:
             size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
             about = {"parameters": run.about["parameters"], "seen": config.snapshot_images[-1], "disk": size}
         else:
-            split = config.data.load()
+            split = alike_data(config.data)
             size = size_of(config, split)
             done, on_the_way = disk(config, size, keep)
             like = alike(config)
@@ -84,6 +86,14 @@ def plan(sweep: Sweep, root: Path, *, key: str, device: str = "cpu", keep: Keep 
             }  # fmt: skip
         found.append(Planned(**what, **about))
     return found
+
+
+@lru_cache(maxsize=1)  # runs on the same images follow one another
+def alike_data(data: DataConfig) -> Split:
+    """The images, with as many labels as they have, but without the features and clusters that those may take."""
+    if data.labels != "classes":
+        data = replace(data, labels="random", n_labels=data.n_train if data.labels == "images" else data.n_labels)
+    return data.load()
 
 
 def alike(config: TrainConfig) -> tuple:
@@ -109,7 +119,7 @@ def speeds_of_finished(root: Path, device: str) -> dict[tuple, float]:
             config, about = run.config, run.about
         except ValueError:  # of another version
             continue
-        if about["machine"] == here and about["device"] == device and about["seconds"] >= 1 and finished(run, config):
+        if about["machine"] == here and about["device"] == device and about["seconds"] >= 1 and run.finished:
             found[alike(config)] = config.snapshot_images[-1] / about["seconds"]
     return found
 

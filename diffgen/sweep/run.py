@@ -23,13 +23,14 @@ import diffgen
 from diffgen.checkpoint import write_whole
 from diffgen.runs import CONFIG
 from diffgen.sweep import Sweep
+from diffgen.sweep.engine import SECONDS_BETWEEN_LOOKS
 from diffgen.sweep.load import code, load
 from diffgen.sweep.plan import Planned, plan, table
 from diffgen.sweep.progress import Progress
-from diffgen.sweep.state import Keep, drop
+from diffgen.sweep.state import Keep, drop, measuring
+from diffgen.train import TrainConfig
 
 HERE = Path(__file__).parent
-SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_END = 20.0
 """How long Snakemake may take to end once it is told to, for example to cancel jobs on a cluster."""
 SAFETY, PATIENCE = 2, 4
@@ -39,14 +40,14 @@ SAFETY, PATIENCE = 2, 4
 def run_sweep(
     name: str,
     *,
-    seed: int = 0,
-    root: Path = Path("runs"),
-    cores: int | None = None,
-    device: str = "cpu",
-    keep: Keep = "all",
-    dry_run: bool = False,
-    profile: str | None = None,
-    snakemake: tuple[str, ...] = (),
+    seed: int,
+    root: Path,
+    cores: int | None,
+    device: str,
+    keep: Keep,
+    dry_run: bool,
+    profile: str | None,
+    snakemake: tuple[str, ...],
 ) -> int:
     """Print the plan of a sweep, and do what is missing of it; returns the exit code. See `commands.sweep`.
 
@@ -71,8 +72,9 @@ def run_sweep(
     print(table(planned, _also(sweep), at_once), flush=True)
     if dry_run:
         return 0
-    for done in (p for p in planned if p.done):
-        drop(done.run, keep)
+    for done in (p.run for p in planned if p.done and not p.run.stored):
+        with measuring(done):
+            drop(done, keep)
     jobs = [p for p in planned if not p.done]
     if not jobs:
         return 0
@@ -102,12 +104,10 @@ def run_sweep(
 
 def _also(sweep: Sweep) -> dict[str, list[str]]:
     """Further labels of each distinct run."""
-    first = {CONFIG.dump_json(config): label for label, config in sweep.distinct.items()}
-    found: dict[str, list[str]] = {}
+    labels: dict[TrainConfig, list[str]] = {}
     for label, config in sweep.runs.items():
-        if (of := first[CONFIG.dump_json(config)]) != label:
-            found.setdefault(of, []).append(label)
-    return found
+        labels.setdefault(config, []).append(label)
+    return {first: others for first, *others in labels.values() if others}
 
 
 def _resources(job: Planned) -> dict[str, int]:

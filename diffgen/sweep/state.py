@@ -6,17 +6,13 @@ import json
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock
+
 from diffgen.checkpoint import write_whole
 from diffgen.log import read_lines
 from diffgen.runs import DROPPED, Run
-from diffgen.train import TrainConfig
 
 Keep = Literal["all", "last", "none"]
-
-
-def finished(run: Run, config: TrainConfig) -> bool:
-    """Whether all snapshots were made; of a stored run they were."""
-    return bool(run.stored) or [snapshot.images for snapshot in run.snapshots] == config.snapshot_images
 
 
 def images_seen(run: Run) -> int:
@@ -28,6 +24,11 @@ def images_seen(run: Run) -> int:
 def measured_mark(run: Run, key: str) -> Path:
     """The file that says that a run was measured by a sweep; `key` stands for the sweep and its code."""
     return run.folder / "results" / f"measured-{key}.json"
+
+
+def measuring(run: Run) -> FileLock:
+    """Held while a run is measured and its snapshots are dropped, so that no sweep drops what another is measuring."""
+    return FileLock(run.folder / "measuring.lock")
 
 
 def drop(run: Run, keep: Keep) -> None:
