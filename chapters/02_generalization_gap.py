@@ -126,8 +126,8 @@ glue("epochs", images[-1] / len(split.train), display=False)
 
 # %% [markdown]
 # Each has seen {glue:text}`images_last` images, that is each training image {glue:text}`epochs:.0f` times. Dotted lines
-# are the stops. From the loss alone one would say that all is well: it falls and goes on falling. It says nothing of
-# images that the network was not trained on.
+# are the stops. As long as the loss falls one would say from it alone that all is well. It says nothing of images that
+# the network was not trained on.
 
 # %% [markdown]
 # ## What it sees
@@ -247,10 +247,12 @@ onset_over_sigma(images, curves["U-Net"], axes[1])
 best = min(range(len(images)), key=lambda k: curves["U-Net"][k].val[i_peak])
 onset = "has not yet been reached at the last stop" if best == len(images) - 1 else f"lies at {images[best]:,} images"
 glue("onset", onset, display=False)
+at_onset = curves["U-Net"][best].at(float(sigmas[i_peak]))
+glue("gap_at_onset", f"{float(at_onset):.3f} ± {at_onset.stderr:.3f}", display=False)
 
 # %% [markdown]
-# At the peak, the minimum of the validation error, the overfit onset, {glue:text}`onset`. The gap comes first,
-# overfitting later: for a while the network improves on both sets, only more on one of them.
+# At the peak, the minimum of the validation error, the overfit onset, {glue:text}`onset`. At that stop the gap is already
+# {glue:text}`gap_at_onset`: until there the network improves on both sets, if more on one of them.
 
 # %% [markdown]
 # ## Scrub through the training
@@ -301,8 +303,8 @@ for name, found in (("unet", "U-Net"), ("transformer", "transformer")):
 #
 # A peak is picked because it is high, so its height has to be judged with care: the interval of a maximum is not the
 # interval of a fixed point. We therefore resample the images, both splits with replacement and the same ones for every
-# snapshot and noise level, and repeat the whole reading of the figure each time: where the peak is, how high, how much
-# it grew, how far it stands above both ends. Between the noise levels of the grid, a parabola through the highest three
+# snapshot and noise level, and repeat the reading of the figure each time: where the peak is, how high, how far it stands
+# above both ends. How much the gap grew is read at one noise level, that of the last peak. Between the noise levels of the grid, a parabola through the highest three
 # points puts the peak. The area under the curve, $\int G \, d \ln \sigma$, sums up all noise levels in one number.
 
 # %%

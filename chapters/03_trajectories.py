@@ -387,7 +387,7 @@ fig, axes = plt.subplots(2, 2, figsize=(8.5, 5.8))
 swaps, back, groups = {}, {}, along.windows(dg.edm_sigmas(settings.steps), 4)
 starts = [i for i, level in enumerate(levels) if 0.03 < level < 8]
 for (swap, rate), n in zip(axes.T, (smallest, main)):
-    early = max((k for k, gap in enumerate(gaps[n]) if gap <= gaps[n][-1] / 2), default=0)
+    early = max((k for k, gap in enumerate(gaps[n][:-1]) if gap <= gaps[n][-1] / 2), default=0)
     x = [along.swapped_samples(runs[n][-1], runs[n][early], group, **sampler) for group in groups]
     swaps[n] = [gap_terms(y, splits[n].train.x, splits[n].val.x).minus(terms[n][-1]) for y in x]
     draw.over_windows(groups, swaps[n], swap, color=plots.GENERATED).axhline(0, color=plots.NEUTRAL, lw=0.8)

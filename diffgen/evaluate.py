@@ -28,7 +28,7 @@ from diffgen.train import TrainConfig
 
 __all__ = [
     "Guide", "adjusted_curves", "denoised", "drawn", "from_bytes", "gap_curves", "gap_table", "guided", "initial_noise",
-    "name_of", "reference_curve", "samples", "to_bytes",
+    "name_of", "reference_curve", "samples", "to_bytes", "without_luck",
 ]  # fmt: skip
 
 
@@ -164,20 +164,32 @@ def adjusted_curves(
     device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> list[GapCurve]:
-    """The `gap_curves` of snapshots without the luck of the draw, see `diffgen.metrics.adjust.adjusted`.
-
-    Where the training set has fewer images than are to be evaluated they are left as they are: all of the set is seen,
-    and there is too little of it to tell the luck of its draw from memory.
+    """The `gap_curves` of snapshots, `without_luck`.
 
     Args:
         snapshots, split, sigmas, images, seed, device, progress: as for `gap_curves`.
         reference, root: as for `reference_curve`.
     """
     options = {"images": images, "seed": seed, "device": device, "progress": progress}
-    curves = gap_curves(snapshots, split, sigmas, **options)
+    return without_luck(gap_curves(snapshots, split, sigmas, **options), split, reference, root=root, **options)
+
+
+def without_luck(
+    curves: Sequence[GapCurve], split: Split, reference: TrainConfig | None, *, images: int, **options
+) -> list[GapCurve]:
+    """Gap curves without the luck of the draw, see `diffgen.metrics.adjust.adjusted`.
+
+    Where the training set has fewer images than are evaluated they are left as they are: all of the set is seen, and
+    there is too little of it to tell the luck of its draw from memory.
+
+    Args:
+        curves: over the same images and noise levels.
+        split: their data.
+        reference, images, options: as for `reference_curve`.
+    """
     if len(split.train) < images:
-        return curves
-    beside = reference_curve(reference, split, sigmas, root=root, **options)
+        return list(curves)
+    beside = reference_curve(reference, split, curves[0].sigmas, images=images, **options)
     return [adjusted(curve, beside) for curve in curves]
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diffgen import evaluate
 from diffgen.data import Points, Split
-from diffgen.metrics.adjust import adjusted
-from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.features import features
-from diffgen.metrics.gap import GapCurve
+from diffgen.metrics.gap import GapCurve, difference_at
+from diffgen.metrics.laws import crossing_time, overfit_time
 from diffgen.metrics.neighbours import GapTerms, copies, gap_terms, memorized_fraction, neighbour_gap
 from diffgen.metrics.quality import paired_frechet
 from diffgen.nets import DiTConfig
@@ -128,6 +128,36 @@ class Measured(NamedTuple):
     sample_gap: list[Estimate]
     to_val: list[Estimate]
 
+    @property
+    def heights(self) -> list[Estimate]:
+        """G over training, at the noise level at which the last is largest."""
+        return [curve.at(self.curves[-1].peak_sigma) for curve in self.curves]
+
+    @property
+    def excess(self) -> list[Estimate]:
+        """The memorized fraction over training, less its null."""
+        return [copied.minus(self.null) for copied in self.copied]
+
+    @property
+    def onset(self) -> Interval:
+        """Images seen at the overfit onset, at the noise level of `heights`."""
+        return overfit_time(self.raw, self.images, self.curves[-1].peak_sigma)
+
+    @property
+    def times(self) -> dict[str, Interval]:
+        """Images seen when something happens, see `diffgen.metrics.laws`; the first three are memorization.
+
+        "onset": of overfitting; "copies": more than one percent of them, above the null; "gap": G reaches 0.2;
+        "quality": the Fréchet distance to validation images has come within half of its floor, the lowest of the run.
+        """
+        floor = 1.5 * min(map(float, self.to_val))
+        return {
+            "onset": self.onset,
+            "copies": crossing_time(self.images, self.excess, 0.01),
+            "gap": crossing_time(self.images, self.heights, 0.2),
+            "quality": crossing_time(self.images, self.to_val, floor, rising=False),
+        }
+
 
 def measured(
     config: TrainConfig, plan: Scaling, *, root: str | Path = "runs", device: str = "cpu", progress: bool = True
@@ -148,10 +178,8 @@ def measured(
     split, sigmas = config.data.load(), log_sigmas(plan.sigmas, plan.sigma_min, plan.sigma_max)
     seen = split if config.conditional else _unlabelled(split)
     options = {"images": plan.evaluate, "seed": config.seed, "device": device, "progress": progress}
-    raw = curves = evaluate.gap_curves(snapshots, seen, sigmas, **options)
-    if len(split.train) >= plan.evaluate:  # see `evaluate.adjusted_curves`; the reference knows no labels
-        beside = evaluate.reference_curve(plan.reference, _unlabelled(split), sigmas, root=root, **options)
-        curves = [adjusted(curve, beside) for curve in raw]
+    raw = evaluate.gap_curves(snapshots, seen, sigmas, **options)
+    curves = evaluate.without_luck(raw, _unlabelled(split), plan.reference, root=root, **options)
     luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
     rows = [_generated(snapshot, split, plan, device) for snapshot in snapshots]
     return Measured(
@@ -161,6 +189,17 @@ def measured(
         sample_gap=[GapTerms(row["near_train"].double(), row["near_val"].double()).gap.minus(luck) for row in rows],
         to_val=[Estimate(*row["frechet"].tolist(), plan.samples) for row in rows],
     )  # fmt: skip
+
+
+def contrast(a: Measured, b: Measured, sigma: float) -> Estimate:
+    """The difference of the last gaps of two runs at a noise level, over the images that both have in common.
+
+    Where one of them is not adjusted neither is: what the images contribute to both must be the same to cancel.
+    """
+    raw = any(run.curves[-1] is run.raw[-1] for run in (a, b))
+    pair = [(run.raw if raw else run.curves)[-1] for run in (a, b)]
+    same = min(curve.train_errors.shape[1] for curve in pair)
+    return difference_at(*(GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in pair), sigma)
 
 
 def _generated(snapshot: Snapshot, split: Split, plan: Scaling, device: str) -> dict[str, Tensor]:

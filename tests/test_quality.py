@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import diffgen as dg
 from diffgen.metrics.features import CLASSES
-from diffgen.metrics.quality import class_entropies, class_probabilities, mixture_entropy, paired_frechet
+from diffgen.metrics.quality import class_entropies, class_probabilities, paired_frechet
 
 
 @given(st.integers(2, 20), st.floats(0, 1))
@@ -22,13 +22,6 @@ def test_entropies_in_closed_form(c, q):
     coin[0, :2] = torch.tensor([q, 1 - q], dtype=torch.float64)
     expected = -sum(p * math.log(p) for p in (q, 1 - q) if p)
     assert class_entropies(coin).item() == pytest.approx(expected, abs=1e-12)
-    assert mixture_entropy(certain) == pytest.approx(math.log(c))  # each is sure, together they are even
-    assert mixture_entropy(certain[:1].expand(5, c)) == 0
-
-
-def test_the_mixture_is_no_surer_than_its_parts():
-    p = torch.randn(30, 7, generator=torch.Generator().manual_seed(0)).softmax(1)
-    assert mixture_entropy(p) >= class_entropies(p).mean().item()
 
 
 def test_the_classifier_is_surer_of_clothes_than_of_noise():

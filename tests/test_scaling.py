@@ -10,8 +10,10 @@ import diffgen as dg
 from diffgen import evaluate
 from diffgen.data import DataConfig
 from diffgen.metrics.features import features
+from diffgen.metrics.gap import difference_at
+from diffgen.metrics.laws import crossing_time
 from diffgen.nets import DiTConfig
-from diffgen.scaling import Scaling, measured
+from diffgen.scaling import Scaling, contrast, measured
 
 BASE = tiny(images=128, snapshots=2).with_(data=DataConfig(size=7, n_train=24, n_val=32))
 PLAN = Scaling(
@@ -100,7 +102,31 @@ def test_what_is_kept_is_small_and_found_again(root, monkeypatch):
 def test_too_few_training_images_leave_the_gap_raw(root):
     plan = replace(PLAN, evaluate=32)
     found = measured(plan.runs["n24-width4"], plan, root=root, progress=False)
-    assert found.curves is found.raw
+    assert all(curve is raw for curve, raw in zip(found.curves, found.raw, strict=True))
+
+
+def test_a_contrast_is_over_common_images_and_of_errors_of_one_kind(root):
+    """At once adjusted or raw; of a run to itself nothing."""
+    few, many = (measured(replace(PLAN, evaluate=32).runs[n], replace(PLAN, evaluate=32), root=root, progress=False)
+                 for n in ("n24-width4", "n40-width4"))  # fmt: skip
+    sigma = float(few.raw[-1].sigmas[1])
+    found = contrast(many, few, sigma)
+    a, b = many.raw[-1], few.raw[-1]
+    ratio = (a.val_errors[1].double().mean() / a.train_errors[1, :24].double().mean()) - 1
+    assert float(found) == pytest.approx(float(ratio - b.gap[1]), abs=1e-6)
+    assert float(contrast(few, few, sigma)) == contrast(few, few, sigma).stderr == 0
+    both = [measured(PLAN.runs[n], PLAN, root=root, progress=False) for n in ("n24-width4", "n24-width8")]
+    expected = difference_at(both[0].curves[-1], both[1].curves[-1], sigma)
+    assert float(contrast(*both, sigma)) == pytest.approx(float(expected))
+
+
+def test_times_are_those_of_the_laws(root):
+    found = measured(PLAN.runs["n24-width4"], PLAN, root=root, progress=False)
+    assert list(found.times) == ["onset", "copies", "gap", "quality"]
+    level = 1.5 * min(map(float, found.to_val))
+    expected = crossing_time(found.images, found.to_val, level, rising=False)
+    assert found.times["quality"] == expected
+    assert float(found.excess[-1]) == pytest.approx(float(found.copied[-1]) - float(found.null))
 
 
 def without_labels(split):

@@ -228,8 +228,8 @@ def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
     squared errors, a copy of a training point has d(q, train) = 0, and a generator that treats both sets alike has a
     gap of 0. Both sets are cut to the size of the smaller one, or the larger would be nearer by its size alone.
 
-    The two sets differ by chance. Call it with fresh points of the same distribution for queries, and subtract: see
-    `sample_gap`.
+    The two sets differ by chance. Call it with fresh points of the same distribution for queries, such as
+    `Split.rest`, and subtract.
 
     Args:
         queries: samples, or fresh points, (Q, *), Q ≥ 2.
@@ -240,15 +240,3 @@ def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
         The gap, with the standard error that comes from the queries (delta method for a ratio of means).
     """
     return gap_terms(queries, train, val).gap
-
-
-def sample_gap(samples: Tensor, train: Tensor, val: Tensor, fresh: Tensor) -> Estimate:
-    """The neighbour gap of samples, corrected for the luck of the split: that of the samples less that of fresh points.
-
-    Args:
-        samples: (S, *).
-        train: training points.
-        val: validation points.
-        fresh: points of the same distribution that are in neither set, such as `Split.rest`.
-    """
-    return neighbour_gap(samples, train, val).minus(neighbour_gap(fresh, train, val))

@@ -25,7 +25,7 @@ def class_entropies(probabilities: Tensor) -> Tensor:
     """H(p_i) = −Σ_c p_ic ln p_ic, (N,), in nats: 0 where the class is beyond doubt, ln C where it is anybody's guess.
 
     What looks like one thing has a low entropy. That is not yet a good image: a caricature has a lower one than a
-    photograph. Read it beside that of validation images, and beside `mixture_entropy`.
+    photograph. Read it beside that of validation images.
 
     Args:
         probabilities: (N, C), rows that sum to 1.
@@ -41,14 +41,6 @@ def class_entropies(probabilities: Tensor) -> Tensor:
             f"probabilities has shape {tuple(p.shape)}: give (N, C) rows that are not negative and sum to 1"
         )
     return -torch.special.xlogy(p, p).sum(1)
-
-
-def mixture_entropy(probabilities: Tensor) -> float:
-    """H(p̄) of the mean p̄ of the rows, in nats: ln C if the samples are spread evenly over the classes.
-
-    Biased downwards by about (C − 1) / 2N.
-    """
-    return float(class_entropies(probabilities.double().mean(0, keepdim=True)))
 
 
 def paired_frechet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -84,7 +85,8 @@ def times(sizes: Sequence[int], found: Sequence[Interval], law: PowerLaw, ax: Ax
     """Times against training-set size with their intervals, open ones to twice the time, and the power law."""
     known = [(n, at) for n, at in zip(sizes, found) if at.value == at.value]
     if known:
-        x, shown = [n for n, _ in known], [at._replace(high=min(at.high, 2 * at.value)) for _, at in known]
+        x = [n for n, _ in known]
+        shown = [at if math.isfinite(at.high) else at._replace(high=2 * at.value) for _, at in known]
         points(x, shown, ax, ls="none", **style)
         if law.n >= 2:
             ax.plot(x, [law(n) for n in x], color=style.get("color"), lw=1, ls="--")
