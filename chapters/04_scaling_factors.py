@@ -279,9 +279,9 @@ glue("at_peak", f"{at_peak:.2g}", display=False)
 
 # %% [markdown]
 # Beside each peak on the right is its noise level. Where the gap without labels is largest, at $\sigma =$
-# {glue:text}`at_peak`, the gap with {glue:text}`finest` is {glue:text}`labels_finest`; with random labels {glue:text}`labels_random`; with one label an image {glue:text}`labels_single`. For validation images the
-# last is a wrong label, that of another image; their error contains what a network does with a wrong name, and the gap
-# with it.
+# {glue:text}`at_peak`, the gap with {glue:text}`finest` is {glue:text}`labels_finest`; with random labels
+# {glue:text}`labels_random`; with one label an image {glue:text}`labels_single`. For validation images the last is a
+# wrong label, that of another image; their error contains what a network does with a wrong name, and the gap with it.
 #
 # ## Dropout, and a transformer
 #
