@@ -287,7 +287,8 @@ glue("at_peak", f"{at_peak:.2g}", display=False)
 #
 # The same training set, the same number of images seen, another network. Dropout makes a network worse at recalling
 # single images, and should lower the gap; what it does to the error on validation images decides whether that is worth
-# it. The transformer has about as many parameters as the U-Net and the same learning rate, but computes in float32.
+# it. The transformer has {glue:text}`parameters_transformer` parameters, the U-Net {glue:text}`parameters_unet`, and the same
+# learning rate, but it computes in float32.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 3.2))
@@ -313,6 +314,9 @@ def compared(name: str) -> str:
 
 for name, key in (("with dropout", "dropout"), ("transformer", "transformer")):
     glue(f"compared_{key}", compared(name), display=False)
+for name, key in (("U-Net", "unet"), ("transformer", "transformer")):
+    parameters = architectures[name].snapshots[-1].run.about["parameters"]
+    glue(f"parameters_{key}", f"{parameters:,}", display=False)
 
 # %% [markdown]
 # At the noise level of the U-Net's peak, the gap with dropout is {glue:text}`compared_dropout`, and that of the
