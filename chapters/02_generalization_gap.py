@@ -220,10 +220,10 @@ glue("reference_kind", kind, display=False)
 glue("narrower", float((raw["U-Net"][-1].stderr / last.stderr).median()), display=False)
 glue("fewer", float((raw["U-Net"][-1].stderr / last.stderr).square().median()), display=False)
 glue("peak_sigma", float(sigmas[i_peak]), display=False)
-glue("peak_gap", f"{float(last.gap[i_peak]):.3f} ± {float(last.stderr[i_peak]):.3f}", display=False)
+glue("peak_gap", last.peak.shown(), display=False)
 glue("chance", float(reference.gap[i_peak]), display=False)
 small = curves["small U-Net"][-1]
-glue("peak_small", f"{float(small.peak):.3f} ± {small.peak.stderr:.3f}", display=False)
+glue("peak_small", small.peak.shown(), display=False)
 
 # %% [markdown]
 # The dashed line is the reference: at the peak its gap is {glue:text}`chance:+.3f`, and it has seen no image of either
@@ -248,7 +248,7 @@ best = min(range(len(images)), key=lambda k: curves["U-Net"][k].val[i_peak])
 onset = "has not yet been reached at the last stop" if best == len(images) - 1 else f"lies at {images[best]:,} images"
 glue("onset", onset, display=False)
 at_onset = curves["U-Net"][best].at(float(sigmas[i_peak]))
-glue("gap_at_onset", f"{float(at_onset):.3f} ± {at_onset.stderr:.3f}", display=False)
+glue("gap_at_onset", at_onset.shown(), display=False)
 
 # %% [markdown]
 # At the peak, the minimum of the validation error, the overfit onset, {glue:text}`onset`. At that stop the gap is already
@@ -290,7 +290,7 @@ fig, ax = plt.subplots(figsize=(7, 3.8))
 gaps_beside({name: found[-1] for name, found in curves.items()}, ax)
 for name, found in (("unet", "U-Net"), ("transformer", "transformer")):
     top = curves[found][-1].peak
-    glue(f"beside_{name}", f"{float(top):.3f} ± {top.stderr:.3f}", display=False)
+    glue(f"beside_{name}", top.shown(), display=False)
     glue(f"loss_{name}", float(runs[found][-1].run.log.loss.iloc[-10:].mean()), display=False)
 
 # %% [markdown]
@@ -330,7 +330,7 @@ for name, interval in (("place", tops["U-Net"].sigma), ("height", tops["U-Net"].
 (in_features,) = evaluate.gap_curves(
     snapshots[-1:], split, sigmas[[i_peak]], images=settings.evaluate, features=features, **place
 )
-glue("feature_gap", f"{float(in_features.gap):.3f} ± {float(in_features.stderr):.3f}", display=False)
+glue("feature_gap", in_features.peak.shown(), display=False)
 
 # %% [markdown]
 # The U-Net's peak lies at $\sigma =$ {glue:text}`peak_place`, with the height {glue:text}`peak_height`. For comparison,

@@ -50,6 +50,7 @@ import diffgen as dg
 from diffgen import along, book, evaluate, plots
 from diffgen.claims import verbally
 from diffgen.metrics.copying import authentic_fraction, copying_score
+from diffgen.metrics.estimate import Interval
 from diffgen.metrics.gap import difference_at
 from diffgen.metrics.neighbours import gap_terms, nearest, neighbour_gap
 from diffgen.metrics.passage import peak_window, place
@@ -127,14 +128,10 @@ axes[0].set(ylim=(-0.05, 1.8 * max(0.3, *map(max, copying["memorized fraction"].
 axes[2].axhline(0, color=plots.NEUTRAL, lw=0.8);
 
 # %% tags=["hide-input"]
-def told(estimate: dg.Estimate, null: float, above: str, below: str, unsure: str) -> str:
-    return verbally(*estimate.interval(), null, above, below, unsure)
-
-
 def copies_of(n: int) -> str:
     share, null = copying["memorized fraction"][n][-1], nulls["memorized fraction"][n]
-    more = told(share, float(null), "more than", "fewer than", "not told from")
-    return f"{float(share):.1%} ± {share.stderr:.1%} of the samples are copies, {more} the {float(null):.1%} of the null"
+    more = verbally(share, "more than", "fewer than", "not told from", float(null))
+    return f"{share.shown('.1%')} of the samples are copies, {more} the {float(null):.1%} of the null"
 
 
 glue("copies_smallest", copies_of(smallest), display=False)
@@ -188,10 +185,10 @@ for name, value in {
     "gap_last": gaps[main][-1], "followed_last": followed[main][-1], "grown": grown, "grown_samples": grown_samples,
     "gap_smallest": gaps[smallest][-1], "followed_smallest": followed[smallest][-1],
 }.items():  # fmt: skip
-    glue(name, f"{float(value):.3f} ± {value.stderr:.3f}", display=False)
-glue("parted", told(lag, 0, "the samples' gap grew more than that of the denoiser", "the samples' gap grew less than that "
+    glue(name, value.shown(), display=False)
+glue("parted", verbally(lag, "the samples' gap grew more than that of the denoiser", "the samples' gap grew less than that "
      "of the denoiser: the two part", "within their intervals the two grew alike"), display=False)
-glue("still", told(grown_samples, 0, "grew, though", "fell", "did not grow measurably"), display=False)
+glue("still", verbally(grown_samples, "grew, though", "fell", "did not grow measurably"), display=False)
 
 # %% [markdown]
 # With {glue:text}`main` training images, at the last stop, the gap of the denoiser (at $\sigma =$
@@ -225,8 +222,8 @@ for (left, right), space in zip(axes, spaces):
     right.set(title=f"{space}: corrected gap", ylabel="corrected Fréchet gap")
 axes[0, 1].legend()
 frechet_last = distances["classifier"][main][-1].corrected
-glue("frechet_last", f"{float(frechet_last):.2f} ± {frechet_last.stderr:.2f}", display=False)
-glue("frechet_says", told(frechet_last, 0, "nearer to the training set", "nearer to the validation set",
+glue("frechet_last", frechet_last.shown(".2f"), display=False)
+glue("frechet_says", verbally(frechet_last, "nearer to the training set", "nearer to the validation set",
      "not measurably nearer to either set"), display=False)
 
 # %% [markdown]
@@ -269,21 +266,19 @@ for n, style in draw.size_styles(list(runs)).items():
 draw.place_frame(axes[2]).legend(loc="upper left", fontsize=7);
 
 # %% tags=["hide-input"]
-def placed(n: int) -> tuple[float, float, float]:
-    at = place(found[n], levels=peak_window(curves[n], levels), seed=seed)
-    return tuple(float(value) for value in (at.value, at.low, at.high))
+def placed(n: int) -> Interval:
+    return place(found[n], levels=peak_window(curves[n], levels), seed=seed).interval()
 
 
 def put(n: int) -> str:
-    value, low, high = placed(n)
-    if value != value:
+    at = placed(n)
+    if at.value != at.value:
         return "not defined, for noisy training and noisy validation images are not told apart there"
     words = ("nearer to training", "nearer to validation", "on neither side of the middle for sure")
-    return f"{value:.2f} (95 % interval {low:.2f} to {high:.2f}), {verbally(low, high, 0.5, *words)}"
+    return f"{at.value:.2f} (95 % interval {at.low:.2f} to {at.high:.2f}), {verbally(at, *words, 0.5)}"
 
 
-lean = place(found[main], "lean", levels=window, seed=seed)
-lean = [2 * float(end) - 1 for end in (lean.value, lean.low, lean.high)]
+lean = [2 * end - 1 for end in place(found[main], "lean", levels=window, seed=seed).interval()]
 glue("lean", f"{lean[0]:+.2f} (95 % interval {lean[1]:+.2f} to {lean[2]:+.2f})", display=False)
 glue("place_main", put(main), display=False)
 glue("place_smallest", put(smallest), display=False)
@@ -365,7 +360,7 @@ axes[0].set(ylim=(-1.1, max(3 * max(map(float, stopped["trajectory"])), 2)), tit
 axes[0].legend()
 axes[1].set(title="trajectories alone")
 largest = max(range(len(levels)), key=lambda i: stopped["trajectory"][i])
-glue("early", f"{float(stopped['trajectory'][largest]):.3f} ± {stopped['trajectory'][largest].stderr:.3f}", display=False)
+glue("early", stopped["trajectory"][largest].shown(), display=False)
 glue("early_sigma", f"{float(levels[largest]):.2g}", display=False)
 
 # %% [markdown]
@@ -454,11 +449,11 @@ draw.place_frame(axes[2]).legend(fontsize=7);
 
 # %% tags=["hide-input"]
 rise = agreement[max(agreement)].minus(agreement[min(agreement)])
-listed = ", ".join(f"{float(a):.2f} ± {a.stderr:.2f} with {n:,} images" for n, a in agreement.items())
+listed = ", ".join(f"{a.shown('.2f')} with {n:,} images" for n, a in agreement.items())
 glue("agreement", listed, display=False)
-glue("rises", told(rise, 0, "it rises", "it falls", "it does not change measurably"), display=False)
+glue("rises", verbally(rise, "it rises", "it falls", "it does not change measurably"), display=False)
 stir = stirred[-1].gap[-1].minus(stirred[0].gap[-1])  # from the same noise: pairs
-glue("stirred", told(stir, 0, "brings samples nearer to the training set", "takes samples away from the training set",
+glue("stirred", verbally(stir, "brings samples nearer to the training set", "takes samples away from the training set",
      "does not measurably change how near samples lie to the training set"), display=False)
 
 # %% [markdown]
@@ -500,7 +495,7 @@ Scrubber(sliders, rows, [curve], title="Along a sampling trajectory", play="nois
 
 # %% tags=["hide-input"]
 table = {"G at its peak": gaps, "gap of samples": followed, **copying}  # of the last stop
-shown = {k: {f"{n:,}": f"{float(of[n][-1]):.3f} ± {of[n][-1].stderr:.3f}" for n in runs} for k, of in table.items()}
+shown = {k: {f"{n:,}": of[n][-1].shown() for n in runs} for k, of in table.items()}
 pd.DataFrame(shown).T.rename_axis("training images", axis=1).rename(index=lambda name: name.replace("$C_T$", "C_T"))
 
 # %% tags=["hide-input"]

@@ -199,7 +199,7 @@ def against(law, value: float) -> str:
     words = ("grows faster than n", "grows more slowly than n", "agrees with growth as n")
     if value == 0:
         words = ("grows with n", "falls with n", "does not change measurably with n")
-    return f"{verbally(law.slope.low, law.slope.high, value, *words)} (exponent {exponent(law)})"
+    return f"{verbally(law.slope, *words, value)} (exponent {exponent(law)})"
 
 
 for name in names:
@@ -272,7 +272,7 @@ _, moved = peak_change(labelled[finest].curves[-1], unlabelled.curves[-1], seed=
 said = ("above that without labels", "below that without labels", "not told from that without labels")
 for name, key in (("random", "random"), ("one an image", "single"), (finest, "finest")):
     higher = contrast(labelled[name], unlabelled, at_peak)
-    says = f"{verbally(*higher.interval(), 0, *said)} (difference {float(higher):.3f} ± {higher.stderr:.3f})"
+    says = f"{verbally(higher, *said)} (difference {higher.shown()})"
     glue(f"labels_{key}", says, display=False)
 glue("finest", finest, display=False)
 glue("at_peak", f"{at_peak:.2g}", display=False)
@@ -308,8 +308,8 @@ axes[1].legend(fontsize=7);
 def compared(name: str) -> str:
     at = architectures["U-Net"].curves[-1].peak_sigma
     less = difference_at(architectures[name].curves[-1], architectures["U-Net"].curves[-1], at)
-    side = verbally(*less.interval(), 0, "higher than", "lower than", "not told from")
-    return f"{side} that of the U-Net (difference {float(less):.3f} ± {less.stderr:.3f})"
+    side = verbally(less, "higher than", "lower than", "not told from")
+    return f"{side} that of the U-Net (difference {less.shown()})"
 
 
 for name, key in (("with dropout", "dropout"), ("transformer", "transformer")):

@@ -56,7 +56,7 @@ from diffgen.metrics.bootstrap import peak, peak_change
 from diffgen.metrics.features import features
 from diffgen.metrics.gap import difference_at
 from diffgen.metrics.neighbours import gap_terms, nearest, neighbour_gap
-from diffgen.metrics.passage import peak_window, place
+from diffgen.metrics.passage import Place, peak_window, place
 from diffgen.metrics.quality import class_entropies, class_probabilities, paired_frechet
 from diffgen.metrics.toy import expected_gap
 from diffgen.plots import guidance as draw
@@ -67,15 +67,6 @@ book.check_parameters()
 plots.use_style()
 settings = dg.presets.named(preset, seed)
 weights, place_of = settings.weights, {"seed": seed, "device": device}
-
-
-def told(estimate: dg.Estimate, above: str, below: str, unsure: str) -> str:
-    return verbally(*estimate.interval(), 0, above, below, unsure)
-
-
-def shown(estimate: dg.Estimate, digits: int = 3) -> str:
-    return f"{float(estimate):.{digits}f} ± {estimate.stderr:.{digits}f}"
-
 
 # %% [markdown]
 # ## Guidance by hand
@@ -178,7 +169,7 @@ higher = {name: peak_change(curves[name][one], curves[name][0], seed=seed)[0] fo
 for kind, name in kinds.items():
     words = ("a measurable growth", "a measurable fall", "no measurable change")
     change = higher[name]
-    told_change = f"{float(change):+.3f} ± {change.stderr:.3f}, {told(change, *words)}"
+    told_change = f"{change.shown('+.3f')}, {verbally(change, *words)}"
     glue(f"change_{kind}", told_change, display=False)
     glue(f"peak_{kind}", str(peaks[name].height), display=False)
     glue(f"place_{kind}", float(peaks[name].sigma.value), display=False)
@@ -292,17 +283,17 @@ for kind, name in kinds.items():
     follows[name] = [t.minus(terms[name][0]) for t in terms[name]]  # from the same noise: pairs
     best[name] = min(range(len(weights)), key=lambda k: quality[name][0][k])
     change, b = quality[name][1][-1], best[name]
-    glue(f"samples_{kind}", shown(follows[name][one]), display=False)
-    glue(f"says_{kind}", told(follows[name][one], "grows", "shrinks", "does not change measurably"), display=False)
+    glue(f"samples_{kind}", follows[name][one].shown(), display=False)
+    glue(f"says_{kind}", verbally(follows[name][one], "grows", "shrinks", "does not change measurably"), display=False)
     glue(f"copied_{kind}", f"{float(copied[name][0]):.1%} and {float(copied[name][-1]):.1%}", display=False)
-    glue(f"advice_{kind}", shown(follows[name][-1]), display=False)
-    glue(f"quality_{kind}", f"{shown(quality[name][0][0], 2)} and {shown(quality[name][0][-1], 2)}", display=False)
-    glue(f"far_{kind}", told(change, "further from", "nearer to", "not measurably further from"), display=False)
+    glue(f"advice_{kind}", follows[name][-1].shown(), display=False)
+    glue(f"quality_{kind}", f"{quality[name][0][0].shown('.2f')} and {quality[name][0][-1].shown('.2f')}", display=False)
+    glue(f"far_{kind}", verbally(change, "further from", "nearer to", "not measurably further from"), display=False)
     surer = dg.Estimate.mean(entropy[name][-1] - entropy[name][0])
-    glue(f"entropy_{kind}", f"{float(surer):+.2f} ± {surer.stderr:.2f}", display=False)
-    cost = f"the samples' gap then differs from that without guidance by {shown(follows[name][b])}"
+    glue(f"entropy_{kind}", surer.shown("+.2f"), display=False)
+    cost = f"the samples' gap then differs from that without guidance by {follows[name][b].shown()}"
     gain = quality[name][1][b]
-    sure = told(gain, "", "measurably better than without guidance", "not measurably better than without guidance")
+    sure = verbally(gain, "", "measurably better than without guidance", "not measurably better than without guidance")
     found = f"w = {weights[b]:g}, {sure}; {cost}" if b else "no guidance at all"
     glue(f"best_{kind}", found, display=False)
 
@@ -326,45 +317,57 @@ for kind, name in kinds.items():
 #
 # Guidance need not act at all noise levels; restricted to the middle it is said to keep the gain and lose the harm
 # {cite:p}`kynkaanniemi2024`. Three intervals divide the noise: above, within and below the levels at which the gap is at
-# least half its peak. If the samples' gap comes from where the denoiser's is, the middle one should account for it.
+# least half its peak. If the samples' gap comes from where the denoiser's is, the middle one should account for it, with
+# either kind of guide.
 
 # %%
-name = kinds["autoguidance"]
-grid = dg.edm_sigmas(settings.steps)[:-1]
-window = {name: peak_window(curves[name][0], grid) for name in kinds.values()}
-low, high = float(grid[window[name]].min()) * 0.99, float(grid[window[name]].max()) * 1.01
-intervals = {"below": (0, low), "within": (low, high), "above": (high, 100), "everywhere": None}
-inside = {where: evaluate.samples(n=n, **at(name, weights[-1], ends)) for where, ends in intervals.items()}
-parts = {where: gap_terms(x, split.train.x, split.val.x).minus(terms[name][0]) for where, x in inside.items()}
-_, far = paired_frechet([seen[name][0], *map(features, inside.values())], of_val, seed=seed)
-fig, axes = plt.subplots(1, 2, figsize=(8, 2.6), sharey=True)
-for ax, found, label in zip(axes, (list(parts.values()), far[1:]), ("samples' gap", "Fréchet distance")):
-    draw.changes(dict(zip(intervals, found)), ax).set(xlabel=f"change of the {label}")
-glue("interval", f"{low:.2g} to {high:.2g}", display=False)
+grid, window, intervals, parts, far = dg.edm_sigmas(settings.steps)[:-1], {}, {}, {}, {}
+for name in kinds.values():
+    window[name] = peak_window(curves[name][0], grid)
+    low, high = float(grid[window[name]].min()) * 0.99, float(grid[window[name]].max()) * 1.01
+    intervals[name] = {"below": (0, low), "within": (low, high), "above": (high, 100), "everywhere": None}
+    inside = [evaluate.samples(n=n, **at(name, weights[-1], ends)) for ends in intervals[name].values()]
+    rises = [gap_terms(x, split.train.x, split.val.x).minus(terms[name][0]) for x in inside]
+    _, (_, *moves) = paired_frechet([seen[name][0], *map(features, inside)], of_val, seed=seed)
+    parts[name], far[name] = dict(zip(intervals[name], rises)), dict(zip(intervals[name], moves))
+fig, axes = plt.subplots(2, 2, figsize=(8, 4), sharey=True, sharex="col")
+for row, (kind, name) in zip(axes, kinds.items()):
+    for ax, found, label in zip(row, (parts[name], far[name]), ("samples' gap", "Fréchet distance")):
+        draw.changes(found, ax).set(xlabel=f"change of the {label}" if ax in axes[1] else "")
+    row[0].set_title(kind, loc="left")
 
 # %% tags=["hide-input"]
 for kind, name in kinds.items():
     change = difference_at(in_features[name][one], in_features[name][0], float(top[name]))
-    glue(f"features_{kind}", shown(change, 2), display=False)
+    glue(f"features_{kind}", change.shown(".2f"), display=False)
     gaps = [(r.val_draws / r.train_draws)[:, 0] for r in (rebuilt[name][one], rebuilt[name][0])]  # pairs
     change = dg.Estimate(rebuilt[name][one].gap[0] - rebuilt[name][0].gap[0], (gaps[0] - gaps[1]).std(), len(gaps[0]))
-    glue(f"rfd_{kind}", f"{shown(change, 2)}, {told(change, 'up', 'down', 'not told from none')}", display=False)
-sure = [f"{where} ({shown(e)})" for where, e in parts.items() if e.interval()[0] > 0]
-glue("interval_gap", ("in these intervals: " + ", ".join(sure)) if sure else "in none of the intervals", display=False)
-worse = [f"{where} ({shown(e, 2)})" for where, e in zip(intervals, far[1:]) if e.interval()[0] > 0]
-better = [f"{where} ({shown(e, 2)})" for where, e in zip(intervals, far[1:]) if e.interval()[1] < 0]
-glue("interval_worse", ", ".join(worse) or "nowhere", display=False)
-glue("interval_better", ", ".join(better) or "nowhere", display=False)
-lesser = min(list(intervals)[:3], key=lambda where: far[1 + list(intervals).index(where)])  # not everywhere
-glue("interval_best", lesser, display=False)
-glue("interval_cost", f"{shown(parts[lesser])}, against {shown(parts['everywhere'])} everywhere", display=False)
+    glue(f"rfd_{kind}", f"{change.shown('.2f')}, {verbally(change, 'up', 'down', 'not told from none')}", display=False)
+    middle_one = intervals[name]["within"]
+    glue(f"interval_{kind}", f"{middle_one[0]:.2g} to {middle_one[1]:.2g}", display=False)
+    up, worse, better = (
+        ", ".join(f"{where} ({e.shown(spec)})" for where, e in found.items() if sign * e.interval()[k] > 0)
+        for found, sign, k, spec in ((parts[name], 1, 0, ".3f"), (far[name], 1, 0, ".2f"), (far[name], -1, 1, ".2f"))
+    )
+    glue(f"interval_gap_{kind}", up or "nowhere", display=False)
+    glue(f"interval_worse_{kind}", worse or "nowhere", display=False)
+    glue(f"interval_better_{kind}", better or "nowhere", display=False)
+    lesser = min(("below", "within", "above"), key=far[name].get)
+    glue(f"interval_best_{kind}", lesser, display=False)
+    cost = f"{parts[name][lesser].shown()}, against {parts[name]['everywhere'].shown()} everywhere"
+    glue(f"interval_cost_{kind}", cost, display=False)
 
 # %% [markdown]
-# The middle interval is $\sigma$ from {glue:text}`interval`; guidance is autoguidance at its largest weight; changes are
-# from no guidance. The samples' gap rises measurably {glue:text}`interval_gap`. Quality, by the Fréchet distance, gets
-# measurably worse when guidance acts {glue:text}`interval_worse`, and measurably better {glue:text}`interval_better`. The
-# interval of the three with the smallest distance is *{glue:text}`interval_best`*; the samples' gap there changes by
-# {glue:text}`interval_cost`.
+# Guidance is at its largest weight, and changes are from no guidance. Under classifier-free guidance the middle interval
+# is $\sigma$ from {glue:text}`interval_classifier-free`. The samples' gap rises measurably when guidance acts:
+# {glue:text}`interval_gap_classifier-free`. Quality, by the Fréchet distance, gets measurably worse:
+# {glue:text}`interval_worse_classifier-free`; measurably better: {glue:text}`interval_better_classifier-free`. Under
+# autoguidance, with $\sigma$ from {glue:text}`interval_autoguidance` in the middle, the gap rises:
+# {glue:text}`interval_gap_autoguidance`; quality gets worse: {glue:text}`interval_worse_autoguidance`; better:
+# {glue:text}`interval_better_autoguidance`. The interval of the three with the smallest distance is
+# *{glue:text}`interval_best_classifier-free`* in the first case, where the samples' gap changes by
+# {glue:text}`interval_cost_classifier-free`, and *{glue:text}`interval_best_autoguidance`* in the second, where it changes
+# by {glue:text}`interval_cost_autoguidance`.
 #
 # ## Onto the training data or off it?
 #
@@ -391,8 +394,8 @@ for ax, (m, label) in zip(axes, measures.items()):
 axes[0].legend(fontsize=7);
 
 # %% tags=["hide-input"]
-def put(at) -> str:
-    value, low, high = (float(end) for end in (at.value, at.low, at.high))
+def put(at: Place) -> str:
+    value, low, high = at.interval()
     return f"{value:.2f} ({low:.2f} to {high:.2f})" if value == value else "not defined"
 
 
@@ -442,8 +445,8 @@ _, shift = peak_change(narrow[narrowest], narrow[side], seed=seed)
 words = ("higher", "lower", "not measurably different")
 there = narrow[side].index(tops[side].sigma.value)
 for key, value in {
-    "half": half, "side": side, "narrowest": narrowest, "lower": shown(lower), "lower_says": told(lower, *words),
-    "shift": shown(shift, 2), "shift_says": told(shift, *words), "clear": f"{len(clear)} of {len(settings.windows)} windows",
+    "half": half, "side": side, "narrowest": narrowest, "lower": lower.shown(), "lower_says": verbally(lower, *words),
+    "shift": shift.shown(".2f"), "shift_says": verbally(shift, *words), "clear": f"{len(clear)} of {len(settings.windows)} windows",
     "apart": " to ".join(f"{float(narrow[k].val[there] - narrow[k].train[there]):.4f}" for k in (side, half)),
     "blind": f"{float(narrow[half].train[there] / narrow[side].train[there]):.1f}",
 }.items():  # fmt: skip
@@ -451,7 +454,7 @@ for key, value in {
 noise = peaks["earlier snapshot"].sigma.value  # w = -1 is the guide itself
 pairs = {"stop": ("earlier snapshot", -1, 0), "thin": ("smaller width", -1, 0), "classes": ("one network", 0, -1)}
 for key, (name, k, base) in pairs.items():
-    glue(f"advice_{key}", shown(difference_at(curves[name][k], curves[name][base], noise)), display=False)
+    glue(f"advice_{key}", difference_at(curves[name][k], curves[name][base], noise).shown(), display=False)
 sharper = [found["earlier snapshot"][0].at(noise).stderr for found in (raw, curves)]
 glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 
@@ -481,7 +484,7 @@ draw.ranges_over_sigma(sigmas, look, float(torch.cdist(everywhere, everywhere).m
 rise = {name: dg.Estimate.mean(scores[-1] - scores[0]) for name, scores in look.items()}
 for name, scores in look.items():
     glue(f"range_{name}", f"{float(scores[0].mean()):.1f} to {float(scores[-1].mean()):.1f}", display=False)
-    glue(f"rise_{name}", told(rise[name], "it rises", "it falls", "the change is not measurable"), display=False)
+    glue(f"rise_{name}", verbally(rise[name], "it rises", "it falls", "the change is not measurable"), display=False)
 
 # %% [markdown]
 # From the lowest to the highest noise the score goes from {glue:text}`range_U-Net` pixels in the U-Net
@@ -520,7 +523,7 @@ Scrubber(sliders, rows, [curve], title="Samples and gap against the guidance wei
 # | the gap grows fast for the size of your data | a smaller network, or dropout | $G$ of the smaller width against the main one: {glue:text}`advice_thin`; sizes and dropout in {ref}`sec:scaling` |
 # | few images a class | fewer, coarser classes | $G$ with classes against the same network without: {glue:text}`advice_classes`; granularity in {ref}`sec:scaling` |
 # | samples lean to the training set once they are guided | a smaller weight; another guide | change of the samples' gap at the largest weight: {glue:text}`advice_autoguidance` (autoguidance), {glue:text}`advice_classifier-free` (classifier-free) |
-# | guidance is needed for quality | try an interval instead | change of the samples' gap in the interval of the best distance: {glue:text}`interval_cost` |
+# | guidance is needed for quality | try an interval instead | change of the samples' gap in the interval of the best distance: {glue:text}`interval_cost_autoguidance` (autoguidance); {glue:text}`interval_cost_classifier-free` (classifier-free) |
 # | $G$ is high, samples show nothing | look at trajectories, not at $G$ alone | {ref}`sec:trajectories`, where they run |
 #
 # ## What we found

@@ -10,6 +10,8 @@ import math
 import re
 from dataclasses import asdict, dataclass
 
+from diffgen.metrics.estimate import Estimate, Interval
+
 HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive at this scale"
 
 
@@ -82,11 +84,12 @@ class Claim:
         return HOLDS if low > threshold else FAILS if high < threshold else INCONCLUSIVE
 
 
-def verbally(low: float, high: float, threshold: float, above: str, below: str, unsure: str) -> str:
+def verbally(found: Estimate | Interval, above: str, below: str, unsure: str, threshold: float = 0.0) -> str:
     """Words for where an interval lies, so that prose follows the numbers: above a threshold, below it, or neither.
 
-    An interval whose ends are not numbers is unsure.
+    Of an estimate it is the 95 % interval. One whose ends are not numbers is unsure.
     """
+    _, low, high = found if isinstance(found, Interval) else found.with_interval()
     return above if low > threshold else below if high < threshold else unsure
 
 

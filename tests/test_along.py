@@ -9,6 +9,7 @@ import diffgen as dg
 from diffgen import along, evaluate
 from diffgen.claims import verbally
 from diffgen.metrics.copying import return_rate
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.features import features
 from diffgen.metrics.frechet import frechet_gap
 from diffgen.metrics.neighbours import GapTerms, gap_terms, nearest, neighbour_gap
@@ -198,8 +199,17 @@ def test_pairs_of_gaps_forget_what_they_share(split):
 
 def test_words_follow_the_interval():
     words = ("above", "below", "unsure")
-    found = [verbally(*ends, 0, *words) for ends in ((0.1, 1), (-1, -0.1), (-1, 1), (float("nan"), float("nan")))]
+    found = [
+        verbally(Interval(0, *ends), *words) for ends in ((0.1, 1), (-1, -0.1), (-1, 1), (float("nan"), float("nan")))
+    ]
     assert found == ["above", "below", "unsure", "unsure"]
+    assert [verbally(Estimate(0.3, error, 9), *words, 0.2) for error in (0.05, 0.06)] == ["above", "unsure"]
+
+
+def test_an_estimate_is_shown_with_its_error():
+    found = Estimate(0.1234, 0.0456, 9)
+    assert found.shown() == "0.123 ± 0.046"
+    assert found.shown("+.1%") == "+12.3% ± 4.6%"
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "standard", "paper"])

@@ -83,6 +83,10 @@ class Estimate(float):
         stderr = (self.stderr**2 + other.stderr**2) ** 0.5
         return Estimate(float(self) - float(other), stderr, min(self.n, other.n))
 
+    def shown(self, spec: str = ".3f") -> str:
+        """The number and its standard error as text, both to the digits of a format specification."""
+        return f"{float(self):{spec}} ± {self.stderr:{spec.lstrip('+')}}"
+
     def __repr__(self) -> str:
         return f"{float(self):.4g} ± {self.stderr:.2g} (n = {self.n})"
 

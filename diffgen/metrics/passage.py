@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffgen.metrics.bootstrap import tails
-from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.neighbours import GapTerms
 from diffgen.rng import generator
@@ -66,6 +66,10 @@ class Place:
     value: Tensor
     low: Tensor
     high: Tensor
+
+    def interval(self) -> Interval:
+        """As plain numbers, where there is one: a window's, or a single noise level's."""
+        return Interval(*(end.item() for end in (self.value, self.low, self.high)))
 
 
 def place(
