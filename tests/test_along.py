@@ -1,9 +1,11 @@
 """Along trajectories: each figure equals its direct computation, is kept and found again, and obeys its laws."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
+from scipy import stats
 
 import diffgen as dg
 from diffgen import along, evaluate
@@ -14,7 +16,7 @@ from diffgen.metrics.features import features
 from diffgen.metrics.frechet import frechet_gap
 from diffgen.metrics.neighbours import GapTerms, gap_terms, nearest, neighbour_gap
 from diffgen.metrics.overlap import noisy, overlap
-from diffgen.metrics.passage import PARTS, Passage, peak_window
+from diffgen.metrics.passage import PARTS, Passage, peak_window, place_change
 from diffgen.metrics.passage import place as place_of
 
 CONFIG = dg.TrainConfig(
@@ -126,6 +128,30 @@ def test_no_place_where_training_and_validation_are_one():
     assert place_of(dict.fromkeys(PARTS, passage(values))).value.isnan().all()
 
 
+def moved(where: float, seed: int, n: int = 150) -> dict[str, Passage]:
+    """Passages with the trajectory at p = `where`, whose states differ much from each other, little between calls."""
+    random, own = (torch.Generator().manual_seed(k) for k in (3, seed))
+    train, val, mixed = (torch.randn(2, n, generator=random) + shift for shift in (1.0, 0.0, where))
+    return {
+        part: passage((x + 0.1 * torch.randn(2, n, generator=own)).tolist())
+        for part, x in zip(PARTS, (train, val, mixed), strict=True)
+    }
+
+
+def test_a_move_is_judged_from_state_to_state():
+    before, after, both = moved(0.3, 1), moved(0.45, 2), torch.tensor([True, True])
+    change = place_change(after, before, "similarity", levels=both)
+    ends = [place_of(found, levels=both).interval() for found in (after, before)]
+    assert change.value == pytest.approx(ends[0].value - ends[1].value)
+    assert change.low > 0, "seen between pairs"
+    assert ends[0].low < ends[1].high, "not seen between intervals of their own"
+    assert place_change(before, before, "similarity", levels=both) == Interval(0, 0, 0)
+    same = {**before, "val": before["train"]}
+    assert math.isnan(place_change(after, same, "similarity", levels=both).value)
+    with pytest.raises(ValueError, match="pairs need equally many"):
+        place_change(moved(0.3, 1, n=99), before, "similarity", levels=both)
+
+
 @pytest.mark.parametrize(
     ("gap", "expected"),
     [
@@ -210,6 +236,12 @@ def test_an_estimate_is_shown_with_its_error():
     found = Estimate(0.1234, 0.0456, 9)
     assert found.shown() == "0.123 ± 0.046"
     assert found.shown("+.1%") == "+12.3% ± 4.6%"
+
+
+def test_few_values_have_student_s_interval():
+    values = torch.tensor([1.0, 2.0, 4.0, 4.5, 7.0])
+    found, (low, high) = Estimate.mean(values), stats.ttest_1samp(values.numpy(), 0).confidence_interval(0.95)
+    assert found.student() == pytest.approx((float(values.mean()), low, high))
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "standard", "paper"])

@@ -106,3 +106,18 @@ def test_a_change_of_the_peak_is_that_of_pairs():
     assert height.stderr < a.peak.stderr / 3
     same = peak_change(a, a)
     assert [float(same[0]), same[0].stderr, float(same[1]), same[1].stderr] == pytest.approx([0] * 4, abs=1e-9)
+
+
+def test_intervals_of_a_change_cover():
+    """Of height and place, for curves over the same images that differ at each noise level by chance of their own."""
+    hits = []
+    for seed in range(200):
+        a, b = curve_of(bump(), 100, seed), curve_of(bump(), 100, seed)
+        random = generator(seed, 5)
+        a, b = (
+            GapCurve(SIGMAS, c.train_errors, c.val_errors + 0.05 * torch.randn(9, 100, generator=random))
+            for c in (a, b)
+        )
+        hits.append([low <= 0 <= high for low, high in (e.interval() for e in peak_change(a, b, draws=200, seed=seed))])
+    shares = torch.tensor(hits).double().mean(0)
+    assert ((shares > 0.9) & (shares < 0.99)).all(), shares

@@ -63,11 +63,11 @@ def test_results_are_named_by_all_that_a_guide_does(snapshots):
     assert Guide(snapshots[0], 0).settings is None
 
 
+@pytest.mark.parametrize("interval", [(0.5, 2.0), None])
 @pytest.mark.parametrize("kind", ["one network", "two networks", "early"])
-def test_gaps_of_all_weights_are_those_of_each(snapshots, split, kind):
-    interval = (0.5, 2.0)
+def test_gaps_of_all_weights_are_those_of_each(snapshots, split, kind, interval):
     guide = guides_of(snapshots, interval=interval)[kind]
-    amounts = (0, 0.5, 2)
+    amounts = (-1, 0, 0.5, 2)
     curves = probes.guided_curves(snapshots[1], guide, amounts, split, SIGMAS, images=20)
     for w, curve in zip(amounts, curves, strict=True):
         one = guides_of(snapshots, w, interval=interval)[kind]
@@ -76,6 +76,14 @@ def test_gaps_of_all_weights_are_those_of_each(snapshots, split, kind):
             torch.testing.assert_close(
                 getattr(curve, part), getattr(direct, part).double(), rtol=1e-4, atol=1e-6, check_dtype=False
             )
+
+
+def test_at_weight_minus_one_the_gap_is_that_of_the_guide(snapshots, split):
+    early, last, _ = snapshots
+    (found,) = probes.guided_curves(last, Guide(early, 1), [-1], split, SIGMAS, images=20)
+    (direct,) = evaluate.gap_curves([early], split, SIGMAS, images=20, progress=False)
+    torch.testing.assert_close(found.val_errors, direct.val_errors.double(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.train_errors, direct.train_errors.double(), rtol=1e-4, atol=1e-6)
 
 
 def test_weight_zero_is_found_where_no_guide_was_given(snapshots, split, monkeypatch):

@@ -135,7 +135,8 @@ def peak_change(a: GapCurve, b: GapCurve, *, draws: int = 1000, seed: int = 0) -
     """How much higher the top of a's gap is than that of b's, and by how much ln σ it lies further up.
 
     Both curves are over the same images, so what those contribute to both cancels. The standard errors are those of a
-    bootstrap. That of the place means little where a curve has no top to speak of.
+    bootstrap. That of the place means little where a curve has no top to speak of. That a maximum over noise levels is
+    on average too high is not corrected, as `peak` does: most of it is common to both curves.
 
     Args:
         a, b: curves over the same images and noise levels.

@@ -78,6 +78,13 @@ class Estimate(float):
         """The number and its normal interval."""
         return Interval(float(self), *self.interval(confidence))
 
+    def student(self, confidence: float = 0.95) -> Interval:
+        """The number with Student's interval, value ∓ t · stderr with t at n − 1 degrees of freedom: for few values."""
+        from scipy.stats import t  # slow to import, and few need it
+
+        reach = float(t.ppf((1 + confidence) / 2, self.n - 1)) * self.stderr
+        return Interval(float(self), float(self) - reach, float(self) + reach)
+
     def minus(self, other: Estimate) -> Estimate:
         """The difference to an estimate that is independent of this one; its n is the smaller of both."""
         stderr = (self.stderr**2 + other.stderr**2) ** 0.5

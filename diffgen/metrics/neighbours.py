@@ -204,7 +204,8 @@ class GapTerms(NamedTuple):
     def minus(self, other: GapTerms) -> Estimate:
         """The difference of two gaps whose queries belong together row by row, such as samples from the same noise.
 
-        What a row contributes to both cancels, and so does what the split does by chance.
+        What a row contributes to both cancels. What the split does by chance need not, where queries of the one lie
+        elsewhere than those of the other: see `diffgen.metrics.luck.paired_gaps` for an error that knows of it.
 
         Raises:
             ValueError: not equally many queries.

@@ -93,6 +93,51 @@ def place(
         draws: bootstrap samples.
         seed: of the bootstrap.
     """
+    value, drawn, sure = _drawn(found, measure, levels, draws, seed)
+    low, high = tails(drawn)
+    low, high = torch.minimum(low, value), torch.maximum(high, value)
+    return Place(*(torch.where(sure, x, torch.nan) for x in (value, low, high)))
+
+
+def place_change(
+    after: Mapping[str, Passage],
+    before: Mapping[str, Passage],
+    measure: str = "lean",
+    *,
+    levels: Tensor,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """How far p, see `place`, moved between passages whose states belong together row by row: of the same images, and
+    from the same noise.
+
+    The bootstrap draws the same rows of both, so what they share cancels. NaN where either p has no meaning.
+
+    Args:
+        after, before: passages by `PARTS`.
+        measure: of a `Passage`. By default the lean: a clearer prediction is more similar to any image, of either
+            split, and this cancels in it.
+        levels, draws, seed: as of `place`.
+
+    Raises:
+        ValueError: not equally many states.
+    """
+    for part in PARTS:
+        rows = [found[part][measure].shape[1] for found in (after, before)]
+        if rows[0] != rows[1]:
+            raise ValueError(f"{part} has {rows[0]} states after and {rows[1]} before: pairs need equally many")
+    (to, drawn_to, sure_to), (of, drawn_of, sure_of) = (
+        _drawn(found, measure, levels, draws, seed) for found in (after, before)
+    )
+    value, (low, high) = to - of, tails(drawn_to - drawn_of)
+    low, high = torch.minimum(low, value), torch.maximum(high, value)
+    return Interval(*(torch.where(sure_to & sure_of, x, torch.nan).item() for x in (value, low, high)))
+
+
+def _drawn(
+    found: Mapping[str, Passage], measure: str, levels: Tensor | None, draws: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """p, that of states drawn anew (draws, S), and whether training and validation are told apart, (S,)."""
     means, drawn, random = {}, {}, generator(seed)
     for part in PARTS:
         values = found[part][measure]
@@ -107,9 +152,7 @@ def place(
     apart = drawn["train"] - drawn["val"]
     sure = torch.stack(tails(apart)).sign().sum(0).abs() == 2
     value = (means["trajectory"] - means["val"]) / (means["train"] - means["val"])
-    low, high = tails(((drawn["trajectory"] - drawn["val"]) / apart).nan_to_num())
-    low, high = torch.minimum(low, value), torch.maximum(high, value)
-    return Place(*(torch.where(sure, x, torch.nan) for x in (value, low, high)))
+    return value, ((drawn["trajectory"] - drawn["val"]) / apart).nan_to_num(), sure
 
 
 def peak_window(curve: GapCurve, sigmas: Tensor) -> Tensor:

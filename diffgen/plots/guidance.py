@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
@@ -101,10 +102,12 @@ def peaks_of_windows(peaks: Mapping[int, Peak], height: Axes, place: Axes) -> No
 
 
 def ranges_over_sigma(sigmas: Tensor, ranges: Mapping[str, Tensor], whole: float, ax: Axes) -> Axes:
-    """Range scores (S, N) of several networks with their 95 % intervals, and that of equal weights as a line."""
+    """Range scores (S, N) of several networks with Student's 95 % intervals, and that of equal weights as a line."""
     for (name, scores), (colour, dash, mark) in zip(ranges.items(), ((NEUTRAL, "-", "o"), (FREE, "--", "s"))):
         style = {"color": colour, "ls": dash, "marker": mark, "ms": 4, "label": name}
-        band(sigmas, scores.mean(1), scores.std(1) / scores.shape[1] ** 0.5, ax, **style)
+        means = [Estimate.mean(row) for row in scores]
+        half = [(mean.student().high - mean) / 1.96 for mean in means]  # of few images
+        band(sigmas, torch.tensor(means), torch.tensor(half), ax, **style)
     ax.axhline(whole, color=NEUTRAL, ls=":", lw=1.2, label="all pixels alike")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="range score (pixels)", ylim=(0, None))
     ax.legend()
