@@ -12,7 +12,7 @@ from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.neighbours import GapTerms, gap_terms
 from diffgen.rng import generator
 
-CONTROLS = 2000
+CONTROLS = 512
 """At most so many images of the rest take the place of samples in the splits drawn anew."""
 
 
