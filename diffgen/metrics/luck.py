@@ -60,7 +60,7 @@ def paired_gaps(
     for random in (generator(seed, 1, k) for k in range(draws)):
         picks = torch.randperm(len(pool), generator=random)
         for found, square in zip(anew, squares):
-            found.append(GapTerms(*(square.index_select(0, part).amin(0) for part in picks[: 2 * n].split(n))))
+            found.append(GapTerms(*(square.index_select(0, part).amin(0).double() for part in picks[: 2 * n].split(n))))
 
     gaps = [_difference(terms[k], terms[0], anew[k], anew[0], paired=False) for k in range(1, len(terms))]
     changes = [_difference(terms[k], terms[1], anew[k], anew[1], paired=True) for k in range(1, len(terms))]
@@ -68,8 +68,8 @@ def paired_gaps(
 
 
 def _squares(points: Tensor, queries: Tensor) -> Tensor:
-    """Squared distances, (points, queries)."""
-    return torch.cdist(points.flatten(1).double(), queries.flatten(1).double()).square()
+    """Squared distances, (points, queries), in float32: no query is a copy of these points."""
+    return torch.cdist(points.flatten(1).float(), queries.flatten(1).float()).square()
 
 
 def _difference(a: GapTerms, b: GapTerms, anew_a: list[GapTerms], anew_b: list[GapTerms], paired: bool) -> Estimate:
