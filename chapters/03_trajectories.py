@@ -52,7 +52,8 @@ from diffgen.claims import verbally
 from diffgen.metrics.copying import authentic_fraction, copying_score
 from diffgen.metrics.estimate import Interval
 from diffgen.metrics.gap import difference_at
-from diffgen.metrics.neighbours import gap_terms, nearest, neighbour_gap
+from diffgen.metrics.luck import paired_gaps
+from diffgen.metrics.neighbours import nearest, neighbour_gap
 from diffgen.metrics.passage import peak_window, place
 from diffgen.metrics.reproducibility import reproducibility
 from diffgen.plots import trajectories as draw
@@ -154,21 +155,20 @@ glue("copies_main", copies_of(main), display=False)
 #
 # Like $G$ it is a ratio of squared errors; a generator that treats both sets alike has 0, one that copies has infinity.
 # Two finite sets are never equally near to anything, so the same number for fresh images, in neither set, is subtracted:
-# that is the luck of the split, and not the generator's doing. If samples followed their denoiser, both curves would
-# rise together. The paper says that they part.
+# that is the luck of the split, and not the generator's doing. What remains of luck, because samples lie elsewhere than
+# fresh images, is in the error bars: it is measured on splits that are drawn anew from images of neither set. If samples
+# followed their denoiser, both curves would rise together. The paper says that they part.
 
 # %%
 sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-curves, peaks, gaps, terms, luck, followed = {}, {}, {}, {}, {}, {}
+curves, peaks, gaps, followed, risen = {}, {}, {}, {}, {}
 for n, found in runs.items():
     s, options = splits[n], {"images": settings.evaluate, "root": results, **place_of}
     (curves[n],) = evaluate.adjusted_curves(found[-1:], s, sigmas, settings.reference, **options)
     level = torch.tensor([curves[n].peak_sigma])
     peaks[n] = evaluate.adjusted_curves(found, s, level, settings.reference, **options)
     gaps[n] = [curve.peak for curve in peaks[n]]
-    terms[n] = [gap_terms(x, s.train.x, s.val.x) for x in drawn[n]]
-    luck[n] = neighbour_gap(s.rest.x, s.train.x, s.val.x)
-    followed[n] = [t.gap.minus(luck[n]) for t in terms[n]]
+    followed[n], risen[n] = paired_gaps(drawn[n], s, seed=seed)
 fig, axes = plt.subplots(1, len(runs), figsize=(3 * len(runs), 3.1))
 for ax, n in zip(axes, runs):
     gap_and_samples(seen[n], gaps[n], followed[n], ax)
@@ -178,7 +178,7 @@ glue("main_result", fig, display=False)
 # %% tags=["hide-input"]
 peak_sigma = curves[main].peak_sigma
 grown = difference_at(peaks[main][-1], peaks[main][0], peak_sigma)
-grown_samples = terms[main][-1].minus(terms[main][0])
+grown_samples = risen[main][-1]
 lag = grown_samples.minus(grown)
 glue("peak_sigma", peak_sigma, display=False)
 for name, value in {
@@ -345,10 +345,12 @@ glue("leaves", text[0].upper() + text[1:], display=False)
 #
 # One can leave a trajectory at any noise level by taking the prediction $D(x; \sigma)$ for the image. Its neighbour gap,
 # over the sampler's true noise levels, shows when a trajectory decides for one of the sets, if it does. The same for
-# predictions from noisy training images shows what the gap of samples would be if trajectories ran there.
+# predictions from noisy training images shows what the gap of samples would be if trajectories ran there. Error bars here
+# and below, under churn, are of the states alone: they hold for this split.
 
 # %%
-stopped = {part: [t.gap.minus(luck[main]) for t in passage.gap] for part, passage in found[main].items()}
+luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
+stopped = {part: [t.gap.minus(luck) for t in passage.gap] for part, passage in found[main].items()}
 fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.2))
 for part, (label, style) in draw.PARTS.items():
     for ax in axes if part == "trajectory" else axes[:1]:
@@ -384,7 +386,7 @@ starts = [i for i, level in enumerate(levels) if 0.03 < level < 8]
 for (swap, rate), n in zip(axes.T, (smallest, main)):
     early = max((k for k, gap in enumerate(gaps[n][:-1]) if gap <= gaps[n][-1] / 2), default=0)
     x = [along.swapped_samples(runs[n][-1], runs[n][early], group, **sampler) for group in groups]
-    swaps[n] = [gap_terms(y, splits[n].train.x, splits[n].val.x).minus(terms[n][-1]) for y in x]
+    _, (_, *swaps[n]) = paired_gaps([drawn[n][-1], *x], splits[n], seed=seed)
     draw.over_windows(groups, swaps[n], swap, color=plots.GENERATED).axhline(0, color=plots.NEUTRAL, lw=0.8)
     swap.set(title=f"{n:,} training images", ylabel="change of the samples' gap")
     back[n] = along.returned(runs[n][-1], splits[n], starts, **{**sampler, "n": min(48, settings.trajectories)})
@@ -439,7 +441,7 @@ points(list(agreement), list(agreement.values()), axes[0], **style)
 axes[0].set(xscale="log", xlabel="training images", ylabel="agreement of twins")
 axes[0].set_xticks(list(agreement), [f"{n:,}" for n in agreement])
 axes[0].minorticks_off()
-ends = [passage.gap[-1].gap.minus(luck[main]) for passage in stirred]
+ends = [passage.gap[-1].gap.minus(luck) for passage in stirred]
 points(churns, ends, axes[1], **style)
 axes[1].set(xlabel="churn $S$", ylabel="neighbour gap of samples")
 for churn, passage, style in zip(churns, stirred, draw.size_styles(churns).values()):
