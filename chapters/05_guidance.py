@@ -266,14 +266,16 @@ for kind, name in kinds.items():
 # Now the samples. In the upper row their gap, corrected for the luck of the split as in {doc}`03_trajectories`, beside the
 # peak of $G$: once more in the toy model, then for both kinds of guidance of a network. By the paper the samples' gap
 # should rise, and by more than $G$. The two are ratios of different distances, of a sample to its nearest image and of a
-# denoised image to its original; to set a change of the one against a change of the other, as the paper does with its
-# Fréchet gap, compares relative changes, not amounts of memory. In the lower row the share of copies; the Fréchet distance
-# to the validation images {cite:p}`heusel2017`, smaller is better; and the entropy of the classifier's opinion, which is
-# low where a sample looks like one thing. Dotted lines are what other real images have.
+# denoised image to its original. Setting a change of the one against a change of the other, as the paper does with its
+# Fréchet gap, therefore compares relative changes, not amounts of memory.
+#
+# In the lower row the share of copies; the Fréchet distance to the validation images {cite:p}`heusel2017`, smaller is
+# better; and the entropy of the classifier's opinion, which is low where a sample looks like one thing. Dotted lines are
+# what other real images have.
 #
 # Chance is at work twice in a gap of samples: in the noise that they start from, and in which images are training images.
-# Pairs from the same noise cancel the first. The second they do not: guided samples lie elsewhere, and other images are
-# near them. All errors below know of both; for the second, splits are drawn anew from images of neither set.
+# Pairs from the same noise cancel the first. They do not cancel the second, for guided samples lie elsewhere, and other
+# images are near them. All errors below know of both; for the second, splits are drawn anew from images of neither set.
 
 # %%
 followed, follows = {}, {}
@@ -343,8 +345,8 @@ for kind, name in kinds.items():
 # distance is {glue:text}`quality_classifier-free` in the one case, {glue:text}`quality_autoguidance` in the other. By that
 # distance the best weight for classifier-free guidance is {glue:text}`best_classifier-free`; for autoguidance it is
 # {glue:text}`best_autoguidance`. The best of several is flattered by chance; the interval behind these words is
-# widened for the choice. Fréchet distances of so few samples are biased upwards, all alike; their
-# differences, sample by sample from the same noise, are what counts.
+# widened for the choice. Fréchet distances of so few samples are biased upwards, all alike; their differences, sample by
+# sample from the same noise, are what counts.
 #
 # ## Guidance in an interval
 #
@@ -378,8 +380,8 @@ for kind, name in kinds.items():
     glue(f"interval_steps_{kind}", "{}, {} and {}".format(*steps_in), display=False)
     glue(f"interval_gaps_{kind}", f"{parts[name]['within'].shown('+.3f')}, everywhere by "
          f"{parts[name]['everywhere'].shown('+.3f')}", display=False)  # fmt: skip
-    words = ("more than everywhere", "less than everywhere", "not told from everywhere")
-    glue(f"interval_less_{kind}", f"{verbally(middle_less[name], *words)} ({middle_less[name].shown('+.3f')})", display=False)
+    words = ("more than", "less than", "not told from")
+    glue(f"interval_less_{kind}", f"{verbally(middle_less[name], *words)} the latter, {middle_less[name].shown('+.3f')}", display=False)
     lesser = min(("below", "within", "above"), key=far[name].get)
     gain = far[name][lesser].with_interval(1 - 0.05 / 3)
     helps = verbally(gain, "worse than no guidance", "better than no guidance", "not measurably better than no guidance")
@@ -390,13 +392,13 @@ for kind, name in kinds.items():
 # %% [markdown]
 # Under classifier-free guidance the middle is $\sigma$ from {glue:text}`interval_classifier-free`. Of the sampler's steps
 # {glue:text}`interval_steps_classifier-free` lie below, within and above it, so the intervals do not hold equally much
-# guidance. Within the middle alone guidance changes the samples' gap by {glue:text}`interval_gaps_classifier-free`: it is
-# {glue:text}`interval_less_classifier-free`. Of the three intervals the one with the smallest Fréchet distance is
+# guidance. Within the middle alone guidance changes the samples' gap by {glue:text}`interval_gaps_classifier-free`: the
+# former is {glue:text}`interval_less_classifier-free`. Of the three intervals the one with the smallest Fréchet distance is
 # {glue:text}`interval_best_classifier-free`.
 #
 # Under autoguidance the middle is $\sigma$ from {glue:text}`interval_autoguidance`, with
 # {glue:text}`interval_steps_autoguidance` steps below, within and above. Within it guidance changes the samples' gap by
-# {glue:text}`interval_gaps_autoguidance`: it is {glue:text}`interval_less_autoguidance`. The smallest Fréchet distance is
+# {glue:text}`interval_gaps_autoguidance`: the former is {glue:text}`interval_less_autoguidance`. The smallest Fréchet distance is
 # that of {glue:text}`interval_best_autoguidance`. As before, words about the best of three rest on an interval that is
 # widened for the choice.
 #

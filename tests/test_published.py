@@ -75,6 +75,10 @@ CLAIMS = {
     "02_generalization_gap": {"C1", "C2", "C3", "C12"},
     "03_trajectories": {"C5", "C6"},
     "04_scaling_factors": {"C4 (data)", "C4 (size)", "C9 (height)", "C9 (place)"},
+    "05_guidance": {
+        *(f"C10 ({kind}, {what})" for kind in ("classifier-free", "autoguidance") for what in ("samples", "contrast")),
+        *(f"C11 ({what})" for what in ("height", "difference", "place")),
+    },
 }
 
 

@@ -28,7 +28,7 @@ from jupyter_book.sphinx import build_sphinx
 from diffgen import book
 
 ROOT = Path(__file__).resolve().parent.parent
-STORED = ["02_generalization_gap", "03_trajectories", "04_scaling_factors"]
+STORED = ["02_generalization_gap", "03_trajectories", "04_scaling_factors", "05_guidance"]
 STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py"]
 
 
