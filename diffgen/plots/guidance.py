@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from torch import Tensor
 
 from diffgen.metrics.bootstrap import Peak
@@ -99,6 +99,9 @@ def peaks_of_windows(peaks: Mapping[int, Peak], height: Axes, place: Axes) -> No
     height.axhline(0, color=NEUTRAL, lw=0.8)
     height.set(ylabel="peak of $G$")
     place.set(ylabel="$\\sigma$ of the peak", yscale="log")
+    low, high = place.get_ylim()
+    place.yaxis.set_major_formatter("{x:g}")
+    place.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
 
 
 def ranges_over_sigma(sigmas: Tensor, ranges: Mapping[str, Tensor], whole: float, ax: Axes) -> Axes:
