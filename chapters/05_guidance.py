@@ -316,8 +316,8 @@ for kind, name in kinds.items():
     said = verbally(follows[name][one], "grows", "shrinks", "does not change measurably")
     glue(f"says_{kind}", said, display=False)
     contrast = follows[name][one].minus(higher[name])
-    words = ("more than that of the denoiser, as in the paper", "less than that of the denoiser, against the paper")
-    glue(f"order_{kind}", verbally(contrast, *words, "not measurably more or less than that of the denoiser"), display=False)
+    words = ("more than the peak, as in the paper", "less than the peak, against the paper")
+    glue(f"order_{kind}", verbally(contrast, *words, "not measurably more or less than the peak"), display=False)
     glue(f"copied_{kind}", f"{copied[name][0].shown('.1%')} and {copied[name][-1].shown('.1%')}", display=False)
     glue(f"advice_{kind}", judged(follows[name][-1]), display=False)
     ends = [quality[name][0][k].shown(".2f") for k in (0, -1)]
@@ -381,10 +381,10 @@ for kind, name in kinds.items():
     steps_in = [int((grid <= low).sum()), int(((grid > low) & (grid <= high)).sum()), int((grid > high).sum())]
     glue(f"interval_{kind}", f"{low:.2g} to {high:.2g}", display=False)
     glue(f"interval_steps_{kind}", "{}, {} and {}".format(*steps_in), display=False)
-    glue(f"interval_gaps_{kind}", f"{parts[name]['within'].shown('+.3f')}, everywhere by "
-         f"{parts[name]['everywhere'].shown('+.3f')}", display=False)  # fmt: skip
-    words = ("more than", "less than", "not told from")
-    glue(f"interval_less_{kind}", f"{verbally(middle_less[name], *words)} the latter, {middle_less[name].shown('+.3f')}", display=False)
+    glue(f"interval_middle_{kind}", parts[name]["within"].shown("+.3f"), display=False)
+    glue(f"interval_all_{kind}", parts[name]["everywhere"].shown("+.3f"), display=False)
+    words = ("more", "less", "not told apart")
+    glue(f"interval_less_{kind}", f"{verbally(middle_less[name], *words)}, {middle_less[name].shown('+.3f')}", display=False)
     lesser = min(("below", "within", "above"), key=far[name].get)
     gain = far[name][lesser].with_interval(1 - 0.05 / 3)
     helps = verbally(gain, "worse than no guidance", "better than no guidance", "not measurably better than no guidance")
@@ -393,17 +393,14 @@ for kind, name in kinds.items():
          f"{judged(parts[name][lesser])}", display=False)  # fmt: skip
 
 # %% [markdown]
-# Under classifier-free guidance the middle is $\sigma$ from {glue:text}`interval_classifier-free`. Of the sampler's steps
-# {glue:text}`interval_steps_classifier-free` lie below, within and above it, so the intervals do not hold equally much
-# guidance. Within the middle alone guidance changes the samples' gap by {glue:text}`interval_gaps_classifier-free`: the
-# former is {glue:text}`interval_less_classifier-free`. Of the three intervals the one with the smallest Fréchet distance is
-# {glue:text}`interval_best_classifier-free`.
+# | | the middle, $\sigma$ from | steps below, within, above | samples' gap, guided in the middle | everywhere | middle against everywhere | smallest Fréchet distance, by |
+# | --- | --- | --- | --- | --- | --- | --- |
+# | classifier-free | {glue:text}`interval_classifier-free` | {glue:text}`interval_steps_classifier-free` | {glue:text}`interval_middle_classifier-free` | {glue:text}`interval_all_classifier-free` | {glue:text}`interval_less_classifier-free` | {glue:text}`interval_best_classifier-free` |
+# | autoguidance | {glue:text}`interval_autoguidance` | {glue:text}`interval_steps_autoguidance` | {glue:text}`interval_middle_autoguidance` | {glue:text}`interval_all_autoguidance` | {glue:text}`interval_less_autoguidance` | {glue:text}`interval_best_autoguidance` |
 #
-# Under autoguidance the middle is $\sigma$ from {glue:text}`interval_autoguidance`, with
-# {glue:text}`interval_steps_autoguidance` steps below, within and above. Within it guidance changes the samples' gap by
-# {glue:text}`interval_gaps_autoguidance`: the former is {glue:text}`interval_less_autoguidance`. The smallest Fréchet distance is
-# that of {glue:text}`interval_best_autoguidance`. As before, words about the best of three rest on an interval that is
-# widened for the choice.
+# The three intervals do not hold equally many of the sampler's steps, so not equally much guidance. The last column names
+# the one of them with the smallest Fréchet distance, and by how much that differs from the distance without guidance; as
+# before, the words about the best of three rest on an interval that is widened for the choice.
 #
 # ## Onto the training data or off it?
 #
@@ -590,13 +587,15 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 #
 # ## What we found
 #
-# What happens to the memory of a denoiser that is pushed away from a worse one? From $w = 0$ to {glue:text}`w_one:g`, under
-# classifier-free guidance, its peak changes by {glue:text}`change_classifier-free`, the gap of its samples by
-# {glue:text}`samples_classifier-free`: that {glue:text}`says_classifier-free`, {glue:text}`order_classifier-free`. To the
-# largest weight its trajectories move, by the lean, {glue:text}`lean_classifier-free`. Under autoguidance the peak changes
-# by {glue:text}`change_autoguidance`, the gap of the samples by {glue:text}`samples_autoguidance`: it
-# {glue:text}`says_autoguidance`, {glue:text}`order_autoguidance`. Trajectories move {glue:text}`lean_autoguidance`. And if
-# the denoiser sees half of the image, its peak is {glue:text}`lower_says`.
+# What happens to the memory of a denoiser that is pushed away from a worse one? From $w = 0$ to {glue:text}`w_one:g`, and,
+# for trajectories, to {glue:text}`w_max:g`:
+#
+# | guidance | peak of $G$ | gap of the samples | which | and changes | place of trajectories, by the lean |
+# | --- | --- | --- | --- | --- | --- |
+# | classifier-free | {glue:text}`change_classifier-free` | {glue:text}`samples_classifier-free` | {glue:text}`says_classifier-free` | {glue:text}`order_classifier-free` | {glue:text}`lean_classifier-free` |
+# | autoguidance | {glue:text}`change_autoguidance` | {glue:text}`samples_autoguidance` | {glue:text}`says_autoguidance` | {glue:text}`order_autoguidance` | {glue:text}`lean_autoguidance` |
+#
+# And if the denoiser sees half of the image, its peak is {glue:text}`lower_says`.
 #
 # The paper's networks were trained on many more images and have memorized little; ours, at the largest scale that we ran,
 # have memorized so much that guidance has a large gap to raise. That may be why the order differs where it does.
