@@ -54,7 +54,7 @@ from diffgen.claims import verbally
 from diffgen.evaluate import Guide
 from diffgen.metrics.bootstrap import peak, peak_change
 from diffgen.metrics.features import features
-from diffgen.metrics.gap import difference_at
+from diffgen.metrics.gap import difference_at, error_change_at
 from diffgen.metrics.luck import paired_gaps
 from diffgen.metrics.neighbours import GapTerms, gap_terms, nearest
 from diffgen.metrics.passage import peak_window, place, place_change
@@ -182,9 +182,8 @@ for kind, name in kinds.items():
     glue(f"change_{kind}", told_change, display=False)
     glue(f"peak_{kind}", str(peaks[name].height), display=False)
     glue(f"place_{kind}", float(peaks[name].sigma.value), display=False)
-    i = raw[name][0].index(peaks[name].sigma.value)
-    plainly, guided = (raw[name][k].val_errors[i] for k in (0, len(weights) - 1))
-    glue(f"worse_{kind}", dg.Estimate.mean((guided - plainly) / plainly.mean()).shown("+.0%"), display=False)
+    worse = error_change_at(raw[name][len(weights) - 1], raw[name][0], peaks[name].sigma.value)
+    glue(f"worse_{kind}", worse.shown("+.0%"), display=False)
 glue("w_one", weights[one], display=False)
 glue("label_dropout", f"{settings.conditional.label_dropout:.0%}", display=False)
 glue("last_images", f"{last.images:,}", display=False)
@@ -253,9 +252,8 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 for kind, name in kinds.items():
     change = difference_at(in_features[name][one], in_features[name][0], float(top[name]))
     glue(f"features_{kind}", judged(change, "+.2f"), display=False)
-    gaps = [(r.val_draws / r.train_draws)[:, 0] for r in (rebuilt[name][one], rebuilt[name][0])]  # pairs
-    less = rebuilt[name][one].gap[0] - rebuilt[name][0].gap[0]
-    glue(f"rfd_{kind}", judged(dg.Estimate(less, (gaps[0] - gaps[1]).std(), rebuilt[name][one].n), "+.2f"), display=False)
+    (change,) = rebuilt[name][one].minus(rebuilt[name][0])
+    glue(f"rfd_{kind}", judged(change, "+.2f"), display=False)
 
 # %% [markdown]
 # From $w = 0$ to {glue:text}`w_one:g` the gap in features changes by {glue:text}`features_classifier-free` under
@@ -285,14 +283,14 @@ copied = {name: [dg.memorized_fraction(x, split.train.x) for x in found] for nam
 seen, of_val = {name: [features(x) for x in found] for name, found in drawn.items()}, features(split.val.x)
 quality = {name: paired_frechet(found, of_val, seed=seed) for name, found in seen.items()}
 entropy = {name: [class_entropies(class_probabilities(x)) for x in found] for name, found in drawn.items()}
+real_entropy = dg.Estimate.mean(class_entropies(class_probabilities(split.val.x)))
 of_samples = {
-    "memorized fraction": (copied, torch.tensor(dg.memorized_fraction(split.val.x, split.train.x))),
+    "memorized fraction": (copied, dg.memorized_fraction(split.val.x, split.train.x)),
     "Fréchet distance": (
-        {k: q[0] for k, q in quality.items()}, torch.tensor(dg.frechet_distance(features(split.rest.x[:n]), of_val))
+        {k: q[0] for k, q in quality.items()}, dg.frechet_distance(features(split.rest.x[:n]), of_val)
     ),
     "class entropy (nats)": (
-        {k: [dg.Estimate.mean(e) for e in found] for k, found in entropy.items()},
-        class_entropies(class_probabilities(split.val.x)),
+        {k: [dg.Estimate.mean(e) for e in found] for k, found in entropy.items()}, real_entropy
     ),
 }
 
@@ -302,7 +300,7 @@ draw.denoiser_and_samples(weights, toy_peaks, toy_gaps, axes[0, 0]).set_title("t
 for ax, (kind, name) in zip(axes[0, 1:], kinds.items()):
     draw.denoiser_and_samples(weights, of_denoiser["peak of $G$"][name], followed[name], ax).set_title(kind)
 for ax, (label, (found, null)) in zip(axes[1], of_samples.items()):
-    draw.over_weights(weights, found, ax, float(null.mean())).set(ylabel=label)
+    draw.over_weights(weights, found, ax, float(null)).set(ylabel=label)
 axes[1, 0].set(ylim=(-0.02, max(0.1, *(1.5 * share for found in copied.values() for share in found))))
 axes[0, 0].legend(loc="upper left")
 axes[1, 2].legend(fontsize=8);
@@ -325,7 +323,7 @@ for kind, name in kinds.items():
     far = verbally(quality[name][1][-1], "further from", "nearer to", "neither measurably nearer to nor further from")
     glue(f"far_{kind}", far, display=False)
     surer = dg.Estimate.mean(entropy[name][-1] - entropy[name][0])
-    beyond = dg.Estimate.mean(entropy[name][-1]).minus(dg.Estimate.mean(of_samples["class entropy (nats)"][1]))
+    beyond = dg.Estimate.mean(entropy[name][-1]).minus(real_entropy)
     words = ("above that of real images", "below that of real images: beyond clear, a caricature", "that of real images")
     glue(f"entropy_{kind}", f"{surer.shown('+.2f')} nats, and ends {verbally(beyond, *words)}", display=False)
     sure = verbally(quality[name][1][b].with_interval(widened), "", "measurably better", "not measurably better")
@@ -364,7 +362,8 @@ for name in kinds.values():
     window[name] = peak_window(curves[name][0], grid)
     low, high = float(grid[window[name]].min()) * 0.99, float(grid[window[name]].max()) * 1.01
     intervals[name] = {"below": (0, low), "within": (low, high), "above": (high, 100), "everywhere": None}
-    inside = [evaluate.samples(n=n, **at(name, weights[-1], ends)) for ends in intervals[name].values()]
+    within = [evaluate.samples(n=n, **at(name, weights[-1], ends)) for ends in intervals[name].values() if ends]
+    inside = [*within, drawn[name][-1]]
     _, (_, *rises) = paired_gaps([drawn[name][0], *inside], split, seed=seed)
     _, (_, middle_less[name]) = paired_gaps([inside[-1], inside[1]], split, seed=seed)
     _, (_, *moves) = paired_frechet([seen[name][0], *map(features, inside)], of_val, seed=seed)
@@ -566,9 +565,9 @@ Scrubber(sliders, rows, [curve], title="Samples and gap against the guidance wei
 # %% tags=["hide-input"]
 pairs = {"stop": ("earlier snapshot", -1, 0), "thin": ("smaller width", -1, 0), "classes": ("two networks", 0, -1)}
 for key, (name, k, base) in pairs.items():  # w = -1 is the guide itself
-    noise, (a, b) = peaks[name].sigma.value, (raw[name][i] for i in (k, base))
-    i, change = a.index(noise), difference_at(curves[name][k], curves[name][base], noise)
-    error = dg.Estimate.mean((a.val_errors - b.val_errors)[i] / b.val[i])
+    noise = peaks[name].sigma.value
+    change = difference_at(curves[name][k], curves[name][base], noise)
+    error = error_change_at(raw[name][k], raw[name][base], noise)
     glue(f"advice_{key}", f"G {judged(change)}; validation error {judged(error, '+.0%')}", display=False)
 noise = peaks["earlier snapshot"].sigma.value
 sharper = [found["earlier snapshot"][0].at(noise).stderr for found in (raw, curves)]

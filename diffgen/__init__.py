@@ -8,6 +8,7 @@ from diffgen.data import DataConfig, Points, Split, load_data
 from diffgen.data.toy import ToyConfig, circle, manifold
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Batched, Guided, Swapped, Unconditional, Windowed
+from diffgen.loop import train
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import GapCurve, denoising_error, generalization_gap
@@ -15,7 +16,7 @@ from diffgen.metrics.neighbours import memorized_fraction
 from diffgen.nets import DiTConfig, MLPConfig, UNetConfig
 from diffgen.optimal import ErrorProne, GaussianDenoiser, OptimalDenoiser
 from diffgen.precondition import Preconditioned
-from diffgen.runs import Run, Snapshot, find_run, load_denoiser, train
+from diffgen.runs import Run, Snapshot, find_run, load_denoiser
 from diffgen.sample import State, churned, euler, heun, sample, trajectory
 from diffgen.schedule import LogNormal, edm_sigmas, log_sigmas
 from diffgen.train import TrainConfig

@@ -12,12 +12,13 @@ import tyro
 from accelerate import PartialState
 
 from diffgen import evaluate as evaluation
-from diffgen import presets, runs
+from diffgen import presets
 from diffgen import store as storing
 from diffgen.checkpoint import write_tensors
 from diffgen.data import DataConfig
+from diffgen.loop import train as train_run
 from diffgen.nets import DiTConfig
-from diffgen.runs import Run, Snapshot
+from diffgen.runs import Run, Snapshot, find_run
 from diffgen.schedule import log_sigmas
 from diffgen.sweep.run import run_sweep
 from diffgen.sweep.state import Keep
@@ -82,13 +83,13 @@ def train(
     given = {"images": images, "batch": batch, "learning_rate": learning_rate, "precision": precision}
     given = {key: value for key, value in given.items() if value is not None}
     config = config.with_(data=data, network=net, conditional=conditional, **given)
-    run = runs.find_run(config, root)
+    run = find_run(config, root)
     if dry_run:
         print(run.folder)
         stops = ", ".join(map(str, config.snapshot_images))
         print(f"{parameter_count(config):,} parameters; snapshots at {stops} images")
         return
-    for snapshot in runs.train(config, root=root, device=device):
+    for snapshot in train_run(config, root=root, device=device):
         if PartialState().is_main_process:  # of several that torchrun started
             print(snapshot.path)
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from diffgen.data import Points, Split
 from diffgen.guidance import Batched
 from diffgen.guides import Guide, guided, windowed
+from diffgen.loop import train
 from diffgen.loss import Norm
 from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.features import FeatureMap
@@ -21,7 +22,7 @@ from diffgen.metrics.overlap import noisy
 from diffgen.optimal import GaussianDenoiser
 from diffgen.results import digest, kept
 from diffgen.rng import generator
-from diffgen.runs import Snapshot, train
+from diffgen.runs import Snapshot
 from diffgen.sample import sample
 from diffgen.schedule import edm_sigmas
 from diffgen.train import TrainConfig

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffgen import evaluate
 from diffgen.data import Points, Split
+from diffgen.loop import train
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.features import features
 from diffgen.metrics.gap import GapCurve, difference_at
@@ -22,7 +23,7 @@ from diffgen.metrics.neighbours import GapTerms, copies, gap_terms, memorized_fr
 from diffgen.metrics.quality import paired_frechet
 from diffgen.nets import DiTConfig
 from diffgen.results import digest, kept
-from diffgen.runs import Snapshot, train
+from diffgen.runs import Snapshot
 from diffgen.schedule import log_sigmas
 from diffgen.train import TrainConfig
 

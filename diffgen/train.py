@@ -1,4 +1,4 @@
-"""Training: a config, and the loop as an iterator that yields after every step. Files are the business of `runs.py`."""
+"""Training: a config, and the loop as an iterator that yields after every step. Files are the business of `loop.py`."""
 
 from __future__ import annotations
 

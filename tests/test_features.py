@@ -129,6 +129,22 @@ def test_standard_errors_of_reconstruction_distances_are_those_of_repetition():
     assert ((ratio > 0.8) & (ratio < 1.25)).all(), ratio
 
 
+def test_a_change_of_reconstruction_gaps_is_that_of_pairs():
+    """Of a denoiser to itself nothing; of two that differ little an error far below that of either gap."""
+    points = dg.Points(gaussian(600))
+    options = {"sigmas": SIGMAS[1:2], "features": torch.clone, "resamples": 20}
+    a, b = (
+        reconstruction_distance(
+            dg.GaussianDenoiser(torch.zeros(4), spread * torch.eye(4)), points[:300], points[300:], **options
+        )
+        for spread in (1.0, 1.02)
+    )
+    (change,), (none,) = a.minus(b), a.minus(a)
+    assert float(change) == pytest.approx(float(a.gap - b.gap))
+    assert change.stderr < float(a.stderr) / 3
+    assert float(none) == none.stderr == 0
+
+
 def test_a_reconstruction_distance_needs_images():
     points = dg.Points(gaussian(10))
     with pytest.raises(ValueError, match="the smaller split has 1 images"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import diffgen as dg
 from diffgen.metrics.adjust import adjusted
 from diffgen.metrics.bootstrap import bootstrap
-from diffgen.metrics.gap import GapCurve, difference
+from diffgen.metrics.gap import GapCurve, difference, error_change_at
 from diffgen.rng import generator
 
 SIGMAS = dg.log_sigmas(5, 0.1, 10, dtype=torch.float64)
@@ -151,3 +151,12 @@ def test_empty_and_wrong_arguments_are_named():
         dg.denoising_error(Zero(), y, SIGMAS, draws=0)
     with pytest.raises(ValueError, match="sigmas is empty"):
         dg.denoising_error(Zero(), y, SIGMAS[:0])
+
+
+def test_a_change_of_the_validation_error_is_that_of_pairs():
+    sigmas, before = torch.tensor([0.5, 2.0]), 1 + torch.rand(2, 50, generator=torch.Generator().manual_seed(0))
+    a, b = (dg.GapCurve(sigmas, before, errors) for errors in (1.2 * before, before))
+    found = error_change_at(a, b, 1.9)
+    assert float(found) == pytest.approx(0.2, rel=1e-5)
+    assert found.stderr == pytest.approx(0.2 * float(before[1].std() / before[1].mean()) / 50**0.5, rel=1e-4)
+    assert float(error_change_at(b, b, 0.5)) == error_change_at(b, b, 0.5).stderr == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen import runs
+from diffgen import loop
 from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
 from diffgen.ema import HalfLife
 
@@ -76,7 +76,7 @@ def test_a_run_stopped_by_a_full_disk_goes_on_to_the_same_end(tmp_path, monkeypa
 
 
 def test_who_waits_says_so_and_then_finds_it_trained(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "SECONDS_OF_SILENCE", 0.05)
+    monkeypatch.setattr(loop, "SECONDS_OF_SILENCE", 0.05)
     first = dg.train(small(), root=tmp_path, progress=False)
     next(first)  # holds the lock
     found = []

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen import evaluate, runs
+from diffgen import evaluate, loop
 from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
 from diffgen.ema import HalfLife, PowerFunction, averaged
 from diffgen.runs import CONFIG, Run, find_run
@@ -66,7 +66,7 @@ def test_restored_training_goes_on_equal_to_the_bit():
 
 def train_with_frequent_states(folder):
     torch.set_num_threads(1)
-    runs.SECONDS_BETWEEN_STATES, runs.STEPS_A_LOG_LINE = 0.02, 5
+    loop.SECONDS_BETWEEN_STATES, loop.STEPS_A_LOG_LINE = 0.02, 5
     for _ in dg.train(small(), root=folder, progress=False):
         pass
 

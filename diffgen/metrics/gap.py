@@ -250,6 +250,16 @@ def difference_at(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
     return Estimate(gap[i], stderr[i], a.n)
 
 
+def error_change_at(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
+    """By what share a's validation error is larger than b's, (E_val,a − E_val,b) / E_val,b, over the same images.
+
+    At the noise level of the grid nearest to `sigma` (in log σ). The error is that of pairs; E_val,b is taken as known.
+    """
+    i = a.index(sigma)
+    before = b.val_errors[i].double()
+    return Estimate.mean((a.val_errors[i].double() - before) / before.mean())
+
+
 def generalization_gap(
     denoiser: Denoiser,
     train: Points | Tensor,

@@ -49,21 +49,21 @@ def paired_gaps(
     if split.rest is None or len(split.rest) < 6:
         there = 0 if split.rest is None else len(split.rest)
         raise ValueError(f"split.rest has {there} points: splits are drawn anew from it, give six or more")
-    terms = [gap_terms(x, split.train.x, split.val.x) for x in (split.rest.x, *sets)]
 
     order = torch.randperm(len(split.rest), generator=generator(seed))
     controls = min(CONTROLS, len(order) // 3)
     control, pool = split.rest.x[order[:controls]], split.rest.x[order[controls:]]
     n = min(len(split.train), len(split.val), len(pool) // 2)
     squares = [_squares(pool, x) for x in (control, *sets)]
-    anew = [[] for _ in squares]
+    rows = [[gap_terms(x, split.train.x, split.val.x)] for x in (split.rest.x, *sets)]  # the split's, then those anew
     for random in (generator(seed, 1, k) for k in range(draws)):
         picks = torch.randperm(len(pool), generator=random)
-        for found, square in zip(anew, squares):
-            found.append(GapTerms(*(square.index_select(0, part).amin(0).double() for part in picks[: 2 * n].split(n))))
+        for row, square in zip(rows, squares):
+            row.append(GapTerms(*(square.index_select(0, part).amin(0).double() for part in picks[: 2 * n].split(n))))
 
-    gaps = [_difference(terms[k], terms[0], anew[k], anew[0], paired=False) for k in range(1, len(terms))]
-    changes = [_difference(terms[k], terms[1], anew[k], anew[1], paired=True) for k in range(1, len(terms))]
+    rest, first, *_ = rows
+    gaps = [_with_luck(*(of.gap.minus(by.gap) for of, by in zip(row, rest))) for row in rows[1:]]
+    changes = [_with_luck(*(of.minus(by) for of, by in zip(row, first))) for row in rows[1:]]
     return gaps, changes
 
 
@@ -72,9 +72,8 @@ def _squares(points: Tensor, queries: Tensor) -> Tensor:
     return torch.cdist(points.flatten(1).float(), queries.flatten(1).float()).square()
 
 
-def _difference(a: GapTerms, b: GapTerms, anew_a: list[GapTerms], anew_b: list[GapTerms], paired: bool) -> Estimate:
-    less = [x.minus(y) if paired else x.gap.minus(y.gap) for x, y in zip((a, *anew_a), (b, *anew_b))]
-    found, drawn = less[0], torch.tensor(less[1:], dtype=torch.float64)
-    of_samples = torch.tensor([x.stderr for x in less[1:]], dtype=torch.float64).square().mean()
-    luck = (drawn.var() - of_samples).clamp(min=0)
-    return Estimate(found, (found.stderr**2 + luck) ** 0.5, len(a.to_train) if paired else found.n)
+def _with_luck(found: Estimate, *anew: Estimate) -> Estimate:
+    """What was found, with the error that the same has over splits drawn anew."""
+    spread, of_samples = (torch.tensor(x, dtype=torch.float64) for x in (anew, [e.stderr for e in anew]))
+    luck = float((spread.var() - of_samples.square().mean()).clamp(min=0))
+    return Estimate(found, (found.stderr**2 + luck) ** 0.5, found.n)

@@ -93,10 +93,7 @@ def place(
         draws: bootstrap samples.
         seed: of the bootstrap.
     """
-    value, drawn, sure = _drawn(found, measure, levels, draws, seed)
-    low, high = tails(drawn)
-    low, high = torch.minimum(low, value), torch.maximum(high, value)
-    return Place(*(torch.where(sure, x, torch.nan) for x in (value, low, high)))
+    return _around(*_drawn(found, measure, levels, draws, seed))
 
 
 def place_change(
@@ -129,9 +126,13 @@ def place_change(
     (to, drawn_to, sure_to), (of, drawn_of, sure_of) = (
         _drawn(found, measure, levels, draws, seed) for found in (after, before)
     )
-    value, (low, high) = to - of, tails(drawn_to - drawn_of)
-    low, high = torch.minimum(low, value), torch.maximum(high, value)
-    return Interval(*(torch.where(sure_to & sure_of, x, torch.nan).item() for x in (value, low, high)))
+    return _around(to - of, drawn_to - drawn_of, sure_to & sure_of).interval()
+
+
+def _around(value: Tensor, drawn: Tensor, sure: Tensor) -> Place:
+    """A value and its percentile interval, NaN where it has no meaning."""
+    low, high = tails(drawn)
+    return Place(*(torch.where(sure, x, torch.nan) for x in (value, low.minimum(value), high.maximum(value))))
 
 
 def _drawn(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser
+from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.features import FeatureMap, features
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import predictions
@@ -52,6 +53,11 @@ class ReconstructionCurve:
     def stderr(self) -> Tensor:
         """The standard error of `gap`, (S,)."""
         return (self.val_draws / self.train_draws).std(0)
+
+    def minus(self, other: ReconstructionCurve) -> list[Estimate]:
+        """The difference of two gaps over the same images at each noise level; what the images do to both cancels."""
+        apart = (self.val_draws / self.train_draws - other.val_draws / other.train_draws).std(0)
+        return [Estimate(gap, stderr, self.n) for gap, stderr in zip(self.gap - other.gap, apart)]
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from diffgen.checkpoint import write_whole
-from diffgen.runs import CONFIG, find_run, train
+from diffgen.loop import train
+from diffgen.runs import CONFIG, find_run
 from diffgen.sweep.engine import end_with
 from diffgen.sweep.load import load
 from diffgen.sweep.state import drop, measured_mark, measuring
