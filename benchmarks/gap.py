@@ -22,8 +22,8 @@ import time
 import torch
 
 import diffgen as dg
-from diffgen import evaluate
-from diffgen.metrics.adjust import adjusted
+from diffgen import experiments
+from diffgen.metrics.control_variate import control_variate_adjusted
 
 PAPER_EVALUATIONS = 64 * 2 * 8192
 TRAINING_COST = 3
@@ -34,12 +34,12 @@ def seconds_an_evaluation(denoisers: list[dg.Denoiser], x: torch.Tensor, rounds:
     """The shortest time of each denoiser for one row, measured in turn."""
     sigma, times = torch.tensor(1.0), [[] for _ in denoisers]
     for _ in range(rounds + 1):
-        for denoiser, found in zip(denoisers, times):
+        for denoiser, own in zip(denoisers, times):
             start = time.perf_counter()
             with torch.no_grad():
                 denoiser(x, sigma)
-            found.append((time.perf_counter() - start) / len(x))
-    return [min(found[1:]) for found in times]
+            own.append((time.perf_counter() - start) / len(x))
+    return [min(own[1:]) for own in times]
 
 
 def main() -> None:
@@ -53,28 +53,29 @@ def main() -> None:
     parser.add_argument("--root", default="runs")
     args = parser.parse_args()
     preset = dg.presets.named(args.preset)
-    config = preset.train.with_(snapshots=args.snapshots)
+    config = preset.train.with_(n_snapshots=args.snapshots)
     small = config.with_(
         data=config.data.reference, network=dg.UNetConfig(channels=args.reference_channels),
-        images=args.reference_images, snapshots=1,
+        total_images=args.reference_images, n_snapshots=1,
     )  # fmt: skip
     snapshots = list(dg.train(config, root=args.root))
-    (trained,) = dg.train(small, root=args.root)
+    trained = dg.trained(small, root=args.root)
 
     split, sigmas = config.data.load(), dg.log_sigmas(args.sigmas, 0.05, 5)
-    n = min(preset.evaluate, len(split.train), len(split.val))
-    curves = evaluate.gap_curves(snapshots, split, sigmas, images=n)
-    (network,) = evaluate.gap_curves([trained], split, sigmas, images=n)
-    wiener = dg.GaussianDenoiser.fit(split.rest.x)
+    n = min(preset.gap.n_eval, len(split.train), len(split.val))
+    measure = dg.Measure(n_images=n)
+    curves = experiments.gap_curves(snapshots, split, sigmas, measure)
+    (network,) = experiments.gap_curves([trained], split, sigmas, measure)
+    wiener = dg.GaussianDenoiser.fit(split.holdout.x)
     references = {"wiener": dg.generalization_gap(wiener, split.train[:n], split.val[:n], sigmas), "network": network}
     own, *others = seconds_an_evaluation([snapshots[-1].denoiser(), wiener, trained.denoiser()], split.val.x[:128])
     costs = dict(zip(references, (seconds / own for seconds in others)))
 
     print(f"{len(split.train)} training images of {split.train.x.shape[-1]} pixels a side, {n} evaluated a split")
     for snapshot, curve in zip(snapshots, curves):
-        better = {name: adjusted(curve, reference) for name, reference in references.items()}
-        ratios = {name: (curve.stderr / found.stderr).square() for name, found in better.items()}
-        print(f"\n{snapshot.images:,} images seen{'gap':>12}{'stderr':>10}{'fewer evaluations with':>38}")
+        better = {name: control_variate_adjusted(curve, reference) for name, reference in references.items()}
+        ratios = {name: (curve.stderr / other.stderr).square() for name, other in better.items()}
+        print(f"\n{snapshot.images_seen:,} images seen{'gap':>12}{'stderr':>10}{'fewer evaluations with':>38}")
         print(f"{'sigma':>8}{'plain':>12}{'network':>10}{'plain':>10}{'network':>10}{'wiener':>14}{'network':>10}")
         for i, sigma in enumerate(sigmas.tolist()):
             by_network = better["network"]

@@ -3,7 +3,7 @@
     python benchmarks/training.py                   speed, a few minutes on one core
     python benchmarks/training.py --train 16384     also train both on so many images and compare the validation error
 
-Ours is `Training.step` with a U-Net that is narrow where it is fine and wide where it is coarse, channels last, Adam in
+Ours is `Trainer.step` with a U-Net that is narrow where it is fine and wide where it is coarse, channels last, Adam in
 one kernel; in bfloat16 where the processor has it, and in float32. Theirs is diffusers' `UNet2DModel` with the levels
 of its course's Fashion-MNIST model (32, 64, 64; two layers each, attention at 14 and 7 pixels), and azula's `UNet` if
 azula is installed. Both get the same images, preconditioning, loss, optimizer settings, clipping and average of the
@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 import diffgen as dg
 from diffgen.data import Split
-from diffgen.ema import HalfLife
 from diffgen.loss import edm_loss
 from diffgen.rng import generator
-from diffgen.train import Training, accelerator_on, has_bf16
+from diffgen.training import HalfLife, Trainer, accelerator_on
+from diffgen.training.trainer import has_bf16
 
 
 class Diffusers(nn.Module):
@@ -70,7 +70,7 @@ class Plain:
     """The loop that one writes first: random batches, default Adam, clipping, an average of each parameter in turn."""
 
     def __init__(self, network: nn.Module, config: dg.TrainConfig, split: Split):
-        self.config, self.x, self.images = config, split.train.x, 0
+        self.config, self.x, self.images_seen = config, split.train.x, 0
         self.denoiser = dg.Preconditioned(network, split.sigma_data)
         self.average = {name: value.detach().clone() for name, value in self.denoiser.named_parameters()}
         self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate)
@@ -81,13 +81,13 @@ class Plain:
         y = self.x[torch.randint(len(self.x), (config.batch,))]
         sigma = config.sigma(torch.randn(len(y)))
         loss = edm_loss(self.denoiser, y, sigma, torch.randn_like(y), self.denoiser.sigma_data).mean()
-        self.images += config.batch
-        self.optimizer.param_groups[0]["lr"] = config.rate(self.images)
+        self.images_seen += config.batch
+        self.optimizer.param_groups[0]["lr"] = config.learning_rate_at(self.images_seen)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip)
         self.optimizer.step()
-        decay = config.ema[0].decay(self.images, config.batch)
+        decay = config.ema[0].decay(self.images_seen, config.batch)
         with torch.no_grad():
             for name, value in self.denoiser.named_parameters():
                 self.average[name].mul_(decay).add_(value, alpha=1 - decay)
@@ -141,15 +141,15 @@ def main() -> None:
 
     network = unet(nearest(lambda c: unet(c).build(shape), range(8, 100, 4), wanted))
     config = dg.TrainConfig(
-        data=dg.DataConfig(size=args.size, n_train=4096, n_val=1024), network=network, images=10**9, batch=args.batch,
+        data=dg.DataConfig(size=args.size, n_train=4096, n_val=1024), network=network, total_images=10**9, batch=args.batch,
         learning_rate=1e-3, warmup=2_000, ema=(HalfLife(images=2_000),),
     )  # fmt: skip
     split = config.data.load()
-    runs: dict[str, Training | Plain] = {}
+    runs: dict[str, Trainer | Plain] = {}
     for precision in ("bf16", "no"):
         accelerator = accelerator_on("cpu", precision)
         name = "diffgen" if precision == "bf16" else "diffgen float32"
-        runs[name] = Training(config.with_(precision=precision), split, accelerator)
+        runs[name] = Trainer(config.with_(precision=precision), split, accelerator)
     if not has_bf16():
         print("this processor has no bfloat16: diffgen computes in float32 twice\n")
     runs["diffusers UNet2DModel"] = Plain(theirs, config, split)
@@ -176,12 +176,12 @@ def main() -> None:
         compare(runs, split, args.train)
 
 
-def compare(runs: dict[str, Training | Plain], split: Split, images: int) -> None:
+def compare(runs: dict[str, Trainer | Plain], split: Split, images: int) -> None:
     """Train all to the same number of images and print their validation errors, paired image by image."""
     errors: dict[str, Tensor] = {}
     print(f"\n{'':24}{'validation error':>18} after {images} images")
     for name, run in runs.items():
-        while run.images < images:
+        while run.images_seen < images:
             run.step()
         denoiser = run.averaged() if isinstance(run, Plain) else next(iter(run.averages.values())).module
         errors[name] = validation_error(denoiser, split)

@@ -49,10 +49,10 @@ from diffgen import book, plots
 from diffgen.data.toy import circle, manifold, plane
 from diffgen.metrics import toy
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.gap import difference_at
+from diffgen.metrics.gap import paired_difference_at
 from diffgen.metrics.neighbours import nearest
 from diffgen.plots import toy as draw
-from diffgen.toy_network import toy_config, train_toy
+from diffgen.training.toy import toy_config, train_toy
 from diffgen.widgets import FieldExplorer, TrajectoryPlayer
 
 book.check_parameters()
@@ -112,7 +112,7 @@ for ax, level in zip(axes, levels):
 # and 1 if only one does.
 
 # %%
-noise = torch.randn(20 * settings.toy_draws, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+noise = torch.randn(20 * settings.toy.n_noise, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 origin = ten.train.x.double()[torch.arange(len(noise)) % 10]
 largest = {
     level: Estimate.mean(optimal.posterior(origin + level * noise, torch.tensor(level))[1]) for level in levels
@@ -178,14 +178,14 @@ deltas = [2.2, 2.0, 1.8, 1.6, 1.4, 1.2]
 exact = {d: toy.expected_gap(dg.ErrorProne(train, d), train, val, sigmas) for d in deltas}
 fig, ax = plt.subplots(figsize=(6.5, 3.6))
 draw.curve_family(sigmas, [c.gap for c in exact.values()], deltas, r"model error $\delta$", ax)
-tops = {d: toy.summit(curve) for d, curve in exact.items()}
-glue("place_low", min(top.sigma for top in tops.values()), display=False)
-glue("place_high", max(top.sigma for top in tops.values()), display=False)
+tops = {d: toy.toy_peak(curve) for d, curve in exact.items()}
+glue("sigma_low", min(top.sigma for top in tops.values()), display=False)
+glue("sigma_high", max(top.sigma for top in tops.values()), display=False)
 ends = max(float(c.gap[[0, -1]].abs().max()) for c in exact.values())
 glue("ends", f"{ends:.0e}", display=False)
 
 # %% [markdown]
-# A bump at $\sigma \approx$ {glue:text}`place_low:.2f`–{glue:text}`place_high:.2f`; at both ends of the axis $|G|$ is
+# A bump at $\sigma \approx$ {glue:text}`sigma_low:.2f`–{glue:text}`sigma_high:.2f`; at both ends of the axis $|G|$ is
 # below {glue:text}`ends`. Two things were expected, and one was not: the bump *stays where it is*. It does not move to
 # $\sigma \approx \delta$, as one might think. We come back to that.
 #
@@ -196,7 +196,7 @@ glue("ends", f"{ends:.0e}", display=False)
 
 # %%
 published = {50: [0.104, 0.161, 0.249, 0.387, 0.603, 0.954], 1000: [0.097, 0.152, 0.238, 0.370, 0.577, 0.912]}
-table, near = pd.DataFrame({"exact": [tops[d].gap for d in deltas]}, index=deltas), sigmas[(sigmas > 0.9) & (sigmas < 1.5)]
+table, near = pd.DataFrame({"exact": [tops[d].height for d in deltas]}, index=deltas), sigmas[(sigmas > 0.9) & (sigmas < 1.5)]
 for draws, values in published.items():
     noise = toy.paper_noise(draws)
     drawn = [toy.drawn_gap(dg.ErrorProne(train, d), train, val, near, noise) for d in deltas]
@@ -294,14 +294,14 @@ def even(n: int, d: float):  # on even data each point stands for all
 dense = {n: even(n, fixed) for n in counts}
 fig, ax = plt.subplots(figsize=(6.5, 3.6))
 draw.curve_family(fine, [c.gap for c in dense.values()], list(counts), r"training points $N$", ax)
-summits = {n: toy.summit(c) for n, c in dense.items()}
+peaks = {n: toy.toy_peak(c) for n, c in dense.items()}
 for n in (8, 15):
-    glue(f"height_{n}", summits[n].gap, display=False)
-    glue(f"place_{n}", summits[n].sigma, display=False)
+    glue(f"height_{n}", peaks[n].height, display=False)
+    glue(f"sigma_{n}", peaks[n].sigma, display=False)
 
 # %% [markdown]
 # From 8 to 15 points the peak falls from {glue:text}`height_8:.2f` to {glue:text}`height_15:.2f` and moves from
-# $\sigma =$ {glue:text}`place_8:.2f` to {glue:text}`place_15:.2f`. A dense support suppresses recall.
+# $\sigma =$ {glue:text}`sigma_8:.2f` to {glue:text}`sigma_15:.2f`. A dense support suppresses recall.
 #
 # The model has three lengths: the noise $\sigma$, the error $\delta$, and the distance $a$ of neighbouring training
 # points (the radius hardly matters once the circle looks straight from one neighbour to the next). A relative gap has
@@ -312,28 +312,28 @@ for n in (8, 15):
 ratios = [0.15, 0.2, 0.25, 0.3, 0.35]
 tried = [8, 12] if smoke else [8, 10, 12, 15, 20]
 spacing = {n: 20 * math.sin(math.pi / n) for n in tried}
-found = {n: [toy.summit(even(n, ratio * spacing[n])) for ratio in ratios] for n in tried}
-placed = [[top.sigma / spacing[n] for top in found[n]] for n in tried]
-high = [[top.gap for top in found[n]] for n in tried]
+by_count = {n: [toy.toy_peak(even(n, ratio * spacing[n])) for ratio in ratios] for n in tried}
+at_sigma = [[top.sigma / spacing[n] for top in by_count[n]] for n in tried]
+high = [[top.height for top in by_count[n]] for n in tried]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-for ax, values, label in zip(axes, (placed, high), (r"place of the peak, $\sigma / a$", "height of the peak")):
+for ax, values, label in zip(axes, (at_sigma, high), (r"place of the peak, $\sigma / a$", "height of the peak")):
     draw.collapse([ratios] * len(tried), values, [f"N = {n}" for n in tried], ax)
     ax.set_ylabel(label)
 axes[0].set_ylim(0, 0.3)
 axes[1].set_yscale("log")
 
 # %% tags=["remove-cell"]
-glue("place_ratio_low", min(map(min, placed)), display=False)
-glue("place_ratio_high", max(map(max, placed)), display=False)
+glue("sigma_ratio_low", min(map(min, at_sigma)), display=False)
+glue("sigma_ratio_high", max(map(max, at_sigma)), display=False)
 spread = max(max(row) / min(row) - 1 for row in zip(*high))
 glue("height_spread", f"{spread:.0%}", display=False)
 glue("height_range", max(map(max, high)) / min(map(min, high)), display=False)
-typical = sum(map(sum, placed)) / (len(tried) * len(ratios))
+typical = sum(map(sum, at_sigma)) / (len(tried) * len(ratios))
 glue("noise_per_spacing", f"1/{1 / typical:.0f}", display=False)
 
 # %% [markdown]
 # All densities fall on the same two curves. The left one is flat: whatever the error, the bump sits at $\sigma =$
-# {glue:text}`place_ratio_low:.3f`–{glue:text}`place_ratio_high:.3f` $a$, about {glue:text}`noise_per_spacing` of the
+# {glue:text}`sigma_ratio_low:.3f`–{glue:text}`sigma_ratio_high:.3f` $a$, about {glue:text}`noise_per_spacing` of the
 # spacing. The right one falls {glue:text}`height_range:.0f`-fold, and at one $\delta / a$ the densities differ by at
 # most {glue:text}`height_spread`. So **the spacing of the points sets the place of the gap, and the model error,
 # measured in spacings, its height**. Dense data and a bad model are the same thing seen from two sides.
@@ -367,9 +367,9 @@ top = int(mean.argmax())
 glue("random_peak", float(mean[top]), display=False)
 glue("random_error", 2 * float(error[top]), display=False)
 glue("random_spread", float(random_gap[:, top].std()), display=False)
-glue("random_place", float(coarse[top]), display=False)
+glue("random_sigma", float(coarse[top]), display=False)
 glue("regular_peak", float(regular_gap.max()), display=False)
-glue("regular_place", float(coarse[regular_gap.argmax()]), display=False)
+glue("regular_sigma", float(coarse[regular_gap.argmax()]), display=False)
 glue("shape", shape, display=False)
 glue("tail", float(mean[-1]), display=False)
 glue("tail_error", 2 * float(error[-1]), display=False)
@@ -378,8 +378,8 @@ glue("tail_theory", math.sqrt((1 + 1 / 10) / (1 - 1 / 10)) - 1, display=False)
 
 # %% [markdown]
 # On the {glue:text}`shape`, the mean over draws peaks at {glue:text}`random_peak:.2f` ± {glue:text}`random_error:.2f`
-# near $\sigma =$ {glue:text}`random_place:.1f`; equidistant points of the same number give
-# {glue:text}`regular_peak:.2f` at {glue:text}`regular_place:.1f`. The holes decide: they are wide, and a wide spacing
+# near $\sigma =$ {glue:text}`random_sigma:.1f`; equidistant points of the same number give
+# {glue:text}`regular_peak:.2f` at {glue:text}`regular_sigma:.1f`. The holes decide: they are wide, and a wide spacing
 # means a high bump at large $\sigma$.
 #
 # Now look at the right end. $G$ should vanish there, and it doesn't: {glue:text}`tail:.2f` ±
@@ -400,7 +400,7 @@ glue("tail_theory", math.sqrt((1 + 1 / 10) / (1 - 1 / 10)) - 1, display=False)
 
 # %%
 steps = dg.edm_sigmas(24 if smoke else 64, dtype=torch.float64)
-count = 10 * settings.toy_draws
+count = 10 * settings.toy.n_noise
 start = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
 home = train[torch.arange(count) % len(train)]
 errors = [0.1, 0.3, 0.6, 0.9, 1.2, 1.6, 2.2, 3.0]
@@ -521,12 +521,12 @@ fig, ax = plt.subplots(figsize=(6.5, 3.4))
 draw.curve_family(fine, [c.gap for c in guided], amounts, "guidance weight $w$", ax)
 glue("guided_0", float(guided[0].gap.max()), display=False)
 glue("guided_2", float(guided[-1].gap.max()), display=False)
-glue("guided_0_place", toy.summit(guided[0]).sigma, display=False)
-glue("guided_2_place", toy.summit(guided[-1]).sigma, display=False)
+glue("guided_0_sigma", toy.toy_peak(guided[0]).sigma, display=False)
+glue("guided_2_sigma", toy.toy_peak(guided[-1]).sigma, display=False)
 
 # %% [markdown]
-# The peak goes from {glue:text}`guided_0:.3f` at $\sigma =$ {glue:text}`guided_0_place:.2f` to
-# {glue:text}`guided_2:.3f` at {glue:text}`guided_2_place:.2f`. {doc}`05_guidance` asks the same of networks and of
+# The peak goes from {glue:text}`guided_0:.3f` at $\sigma =$ {glue:text}`guided_0_sigma:.2f` to
+# {glue:text}`guided_2:.3f` at {glue:text}`guided_2_sigma:.2f`. {doc}`05_guidance` asks the same of networks and of
 # their samples.
 #
 # ## Is a network like this?
@@ -536,7 +536,7 @@ glue("guided_2_place", toy.summit(guided[-1]).sigma, display=False)
 # the toy model is a model of training, then a network trained for longer should look like a smaller $\delta$.
 
 # %%
-config = toy_config(40 if smoke else 1500, width=16 if smoke else 64, snapshots=2 if smoke else 8, seed=seed)
+config = toy_config(40 if smoke else 1500, width=16 if smoke else 64, n_snapshots=2 if smoke else 8, seed=seed)
 networks = dict(train_toy(config))
 learned = {step: toy.expected_gap(net, train, val, coarse) for step, net in networks.items()}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
@@ -596,13 +596,13 @@ glue("early_steps", early, display=False)
 # that there is something to be uncertain about.
 
 # %% tags=["hide-input"]
-noisily = {"draws": settings.toy_draws, "norm": "l2", "seed": seed}
+noisily = {"draws": settings.toy.n_noise, "norm": "l2", "seed": seed}
 large, small = (dg.generalization_gap(dg.ErrorProne(train, d), train, val, near, **noisily) for d in (2.2, 1.2))
 fewer, more = (circle(2 * n) for n in (8, 15))
 peaks = [
     dg.generalization_gap(dg.ErrorProne(p.train.x, 1.2), p.train, p.val, fine, **noisily).peak for p in (fewer, more)
 ]
-lower, denser = difference_at(small, large, small.peak_sigma), peaks[0].minus(peaks[1])
+lower, denser = paired_difference_at(small, large, small.peak_sigma), peaks[0].minus(peaks[1])
 
 # %% tags=["hide-input"]
 weight, same = "mean largest weight of $y^*$ (1/10: all points alike)", "the same"

@@ -43,7 +43,7 @@
 # %% [markdown]
 # The next cell holds what can be changed when this chapter is executed again, see {doc}`reproduce`.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "published"]
 from diffgen.presets import PresetName
 
 preset: PresetName = "quick"  # how much to compute
@@ -58,11 +58,11 @@ import torch
 from myst_nb import glue
 
 import diffgen as dg
-from diffgen import book, evaluate, plots
-from diffgen.metrics.adjust import adjusted
-from diffgen.metrics.bootstrap import area, bootstrap_interval, peak
-from diffgen.metrics.features import features
-from diffgen.metrics.gap import difference_at
+from diffgen import book, experiments, plots
+from diffgen.features import classifier_features
+from diffgen.metrics.bootstrap import area, bootstrap_interval, overfit_onset, peak
+from diffgen.metrics.control_variate import control_variate_adjusted
+from diffgen.metrics.gap import paired_difference_at
 from diffgen.plots.gap import errors_over_training, gap_over_sigma, gaps_beside, onset_over_sigma
 from diffgen.plots.images import image_rows
 from diffgen.widgets import Curves, Images, Scrubber, Slider
@@ -70,7 +70,8 @@ from diffgen.widgets import Curves, Images, Scrubber, Slider
 book.check_parameters()
 plots.use_style()
 settings = dg.presets.named(preset, seed)
-place = {"seed": seed, "device": device}
+plan = settings.gap
+measure = dg.Measure(seed=seed, device=device, n_images=plan.n_eval)
 
 # %% [markdown]
 # ## The images
@@ -109,20 +110,20 @@ glue("side", split.train.x.shape[-1], display=False)
 # interrupted goes on where it stopped.
 
 # %%
-runs = {name: list(dg.train(config, root=results, device=device)) for name, config in settings.networks.items()}
+runs = {name: list(dg.train(config, root=results, device=device)) for name, config in plan.networks.items()}
 snapshots = runs["U-Net"]
-images = [snapshot.images for snapshot in snapshots]
+images_seen = [snapshot.images_seen for snapshot in snapshots]
 fig, ax = plt.subplots(figsize=(6.5, 2.8))
-for (name, found), style in zip(runs.items(), ("-", "--", "-.")):
-    log = found[-1].run.log
-    label = f"{name}, {found[-1].run.about['parameters']:,} parameters"
-    ax.plot(log.images, log.loss.rolling(max(1, len(log) // 100)).mean(), color=plots.TRAIN, ls=style, label=label)
-for seen in images:
+for (name, of_run), style in zip(runs.items(), ("-", "--", "-.")):
+    log = of_run[-1].run.log
+    label = f"{name}, {of_run[-1].run.metadata['parameters']:,} parameters"
+    ax.plot(log.images_seen, log.loss.rolling(max(1, len(log) // 100)).mean(), color=plots.TRAIN, ls=style, label=label)
+for seen in images_seen:
     ax.axvline(seen, color=plots.NEUTRAL, lw=0.7, ls=":")
-plots.images_seen(ax).set(ylabel="training loss", yscale="log")
+plots.training_axis(ax).set(ylabel="training loss", yscale="log")
 ax.legend()
-glue("images_last", f"{images[-1]:,}", display=False)
-glue("epochs", images[-1] / len(split.train), display=False)
+glue("images_last", f"{images_seen[-1]:,}", display=False)
+glue("epochs", images_seen[-1] / len(split.train), display=False)
 
 # %% [markdown]
 # Each has seen {glue:text}`images_last` images, that is each training image {glue:text}`epochs:.0f` times. Dotted lines
@@ -142,10 +143,10 @@ levels = torch.tensor([0.1, 0.4, 1.0, 2.5, 8.0])
 rows, names = [], []
 for part, points in (("training", split.train[2:4]), ("validation", split.val[2:4])):
     clean = points.x.expand(len(levels), *points.x.shape)
-    noisy, early = evaluate.denoised(snapshots[0], points, levels, **place)
-    late = evaluate.denoised(snapshots[-1], points, levels, **place)[1]
+    noisy, early = experiments.denoised_images(snapshots[0], points, levels, measure)
+    late = experiments.denoised_images(snapshots[-1], points, levels, measure)[1]
     rows += [x.flatten(0, 1) for x in (clean, noisy, early, late)]
-    names += [part, "with noise", f"after {images[0]:,}", f"after {images[-1]:,}"]
+    names += [part, "with noise", f"after {images_seen[0]:,}", f"after {images_seen[-1]:,}"]
 fig, ax = plt.subplots(figsize=(7.5, 6))
 image_rows(rows, ax, names)
 side = rows[0].shape[-1] + 1
@@ -162,13 +163,11 @@ ax.set_xticks([side * (2 * j + 1) for j in range(len(levels))], [f"σ = {level:g
 # keep images in.
 
 # %%
-sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
-raw = {
-    name: evaluate.gap_curves(found, split, sigmas, images=settings.evaluate, **place) for name, found in runs.items()
-}
+sigmas = plan.levels.sigmas
+raw = {name: experiments.gap_curves(of_run, split, sigmas, measure) for name, of_run in runs.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1, 1.2))
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
-    gap_over_sigma(images, raw[name], ax, bar=ax is axes[-1])
+    gap_over_sigma(images_seen, raw[name], overfit_onset(raw[name]), ax, bar=ax is axes[-1])
     ax.set(title=f"{name}, raw")
 axes[1].set(ylabel="")
 glue("n_evaluated", raw["U-Net"][-1].n, display=False)
@@ -199,13 +198,12 @@ glue("n_evaluated", raw["U-Net"][-1].n, display=False)
 # would subtract its own memory of them.
 
 # %%
-reference = evaluate.reference_curve(
-    settings.reference, split, sigmas, images=settings.evaluate, root=results, **place
-)
-curves = {name: [adjusted(curve, reference) for curve in found] for name, found in raw.items()}
+like_it = dg.trained(settings.reference, root=results, device=device) if settings.reference else None
+reference = experiments.reference_curve(like_it, split, sigmas, measure)
+curves = {name: [control_variate_adjusted(curve, reference) for curve in of_run] for name, of_run in raw.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1, 1.2))
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
-    gap_over_sigma(images, curves[name], ax, bar=ax is axes[-1])
+    gap_over_sigma(images_seen, curves[name], overfit_onset(curves[name]), ax, bar=ax is axes[-1])
     ax.plot(sigmas, reference.gap, color=plots.NEUTRAL, ls="--", lw=1.2, label="reference: the draw alone")
     ax.legend(loc="upper right")
     ax.set(title=f"{name}, adjusted")
@@ -219,17 +217,17 @@ kind = "a network like it, trained on the rest of the pool" if settings.referenc
 glue("reference_kind", kind, display=False)
 glue("narrower", float((raw["U-Net"][-1].stderr / last.stderr).median()), display=False)
 glue("fewer", float((raw["U-Net"][-1].stderr / last.stderr).square().median()), display=False)
-glue("peak_sigma", float(sigmas[i_peak]), display=False)
-glue("peak_gap", last.peak.shown(), display=False)
+glue("peak_level", float(sigmas[i_peak]), display=False)
+glue("peak_gap", last.peak.format(), display=False)
 glue("chance", float(reference.gap[i_peak]), display=False)
 small = curves["small U-Net"][-1]
-glue("peak_small", small.peak.shown(), display=False)
+glue("peak_small", small.peak.format(), display=False)
 
 # %% [markdown]
 # The dashed line is the reference: at the peak its gap is {glue:text}`chance:+.3f`, and it has seen no image of either
 # set. Without it we would have booked this difference to the network. The intervals are now narrower by a factor of
 # {glue:text}`narrower:.1f` (median over the noise levels), which would otherwise take {glue:text}`fewer:.1f` times as
-# many images. At the last stop the gap of the U-Net is largest at $\sigma =$ {glue:text}`peak_sigma:.2f`, where it is
+# many images. At the last stop the gap of the U-Net is largest at $\sigma =$ {glue:text}`peak_level:.2f`, where it is
 # {glue:text}`peak_gap`; the largest of the small network is {glue:text}`peak_small`.
 
 # %% [markdown]
@@ -241,14 +239,15 @@ glue("peak_small", small.peak.shown(), display=False)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
-errors_over_training(images, curves["U-Net"], i_peak, axes[0])
+best = min(range(len(images_seen)), key=lambda k: curves["U-Net"][k].val[i_peak])
+begun = best < len(images_seen) - 1
+errors_over_training(images_seen, curves["U-Net"], i_peak, axes[0], images_seen[best] if begun else None)
 axes[0].set(title=f"U-Net at σ = {sigmas[i_peak]:.2f}", yscale="log")
-onset_over_sigma(images, curves["U-Net"], axes[1])
-best = min(range(len(images)), key=lambda k: curves["U-Net"][k].val[i_peak])
-onset = "has not yet been reached at the last stop" if best == len(images) - 1 else f"lies at {images[best]:,} images"
+onset_over_sigma(images_seen, sigmas, overfit_onset(curves["U-Net"]), axes[1])
+onset = f"lies at {images_seen[best]:,} images" if begun else "has not yet been reached at the last stop"
 glue("onset", onset, display=False)
 at_onset = curves["U-Net"][best].at(float(sigmas[i_peak]))
-glue("gap_at_onset", at_onset.shown(), display=False)
+glue("gap_at_onset", at_onset.format(), display=False)
 
 # %% [markdown]
 # At the peak, the minimum of the validation error, the overfit onset, {glue:text}`onset`. At that stop the gap is already
@@ -261,17 +260,17 @@ glue("gap_at_onset", at_onset.shown(), display=False)
 # and six validation images, while the marker shows where on the curve one is. It works without a kernel, on the page.
 
 # %%
-shown = slice(0, settings.sigmas, max(1, settings.sigmas // 9))
+shown = slice(0, plan.levels.n, max(1, plan.levels.n // 9))
 parts = []
 for name, points, colour in (("training", split.train[:6], plots.TRAIN), ("validation", split.val[:6], plots.VAL)):
-    found = [evaluate.denoised(snapshot, points, sigmas[shown], **place) for snapshot in snapshots]
+    pairs = [experiments.denoised_images(snapshot, points, sigmas[shown], measure) for snapshot in snapshots]
     parts += [
         Images(f"{name}", points.x, colour),
-        Images("with noise", found[0][0][None], colour),
-        Images("denoised", torch.stack([x for _, x in found]), colour),
+        Images("with noise", pairs[0][0][None], colour),
+        Images("denoised", torch.stack([x for _, x in pairs]), colour),
     ]
 line = {part: torch.stack([getattr(curve, part) for curve in curves["U-Net"]])[:, None, None] for part in ("gap", "stderr")}
-sliders = [Slider("images seen", images, start=-1), Slider("noise level σ", sigmas[shown], start=4)]
+sliders = [Slider("images seen", images_seen, start=-1), Slider("noise level σ", sigmas[shown], start=4)]
 gap_curve = Curves(
     x=sigmas, y=line["gap"], x_label="noise level σ", y_label="adjusted gap G(σ)", log_x=True, marker="noise level σ",
     behind="images seen", low=line["gap"] - 1.96 * line["stderr"], high=line["gap"] + 1.96 * line["stderr"],
@@ -287,11 +286,10 @@ Scrubber(sliders, parts, [gap_curve], title="What the U-Net makes of noisy image
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.8))
-gaps_beside({name: found[-1] for name, found in curves.items()}, ax)
-for name, found in (("unet", "U-Net"), ("transformer", "transformer")):
-    top = curves[found][-1].peak
-    glue(f"beside_{name}", top.shown(), display=False)
-    glue(f"loss_{name}", float(runs[found][-1].run.log.loss.iloc[-10:].mean()), display=False)
+gaps_beside({name: of_run[-1] for name, of_run in curves.items()}, ax)
+for key, name in (("unet", "U-Net"), ("transformer", "transformer")):
+    glue(f"beside_{key}", curves[name][-1].peak.format(), display=False)
+    glue(f"loss_{key}", float(runs[name][-1].run.log.loss.iloc[-10:].mean()), display=False)
 
 # %% [markdown]
 # The largest gap of the U-Net is {glue:text}`beside_unet`, that of the transformer {glue:text}`beside_transformer`. They
@@ -308,8 +306,8 @@ for name, found in (("unet", "U-Net"), ("transformer", "transformer")):
 # points puts the peak. The area under the curve, $\int G \, d \ln \sigma$, sums up all noise levels in one number.
 
 # %%
-tops = {name: peak(found[-1], seed=seed) for name, found in curves.items()}
-areas = {name: area(found[-1]) for name, found in curves.items()}
+tops = {name: peak(of_run[-1], seed=seed) for name, of_run in curves.items()}
+areas = {name: area(of_run[-1]) for name, of_run in curves.items()}
 
 
 def written(value: float, low: float, high: float) -> str:
@@ -318,22 +316,22 @@ def written(value: float, low: float, high: float) -> str:
 
 pd.DataFrame(
     {
-        "parameters": f"{runs[name][-1].run.about['parameters']:,}", "largest gap": written(*top.height),
+        "parameters": f"{runs[name][-1].run.metadata['parameters']:,}", "largest gap": written(*top.height),
         "at σ": written(*top.sigma), "area": written(*areas[name].with_interval()),
     }
     for name, top in tops.items()
 ).set_index(pd.Index(tops, name="95 % intervals"))
 
 # %% tags=["hide-input"]
-for name, interval in (("place", tops["U-Net"].sigma), ("height", tops["U-Net"].height)):
+for name, interval in (("sigma", tops["U-Net"].sigma), ("height", tops["U-Net"].height)):
     glue(f"peak_{name}", f"{interval.value:.2f} (95 % interval {interval.low:.2f} to {interval.high:.2f})", display=False)
-(in_features,) = evaluate.gap_curves(
-    snapshots[-1:], split, sigmas[[i_peak]], images=settings.evaluate, features=features, **place
+(in_features,) = experiments.gap_curves(
+    snapshots[-1:], split, sigmas[[i_peak]], measure, features=classifier_features
 )
-glue("feature_gap", in_features.peak.shown(), display=False)
+glue("feature_gap", in_features.peak.format(), display=False)
 
 # %% [markdown]
-# The U-Net's peak lies at $\sigma =$ {glue:text}`peak_place`, with the height {glue:text}`peak_height`. For comparison,
+# The U-Net's peak lies at $\sigma =$ {glue:text}`peak_sigma`, with the height {glue:text}`peak_height`. For comparison,
 # the paper finds it at 0.72 for CIFAR-10 and between 1.2 and 2.0 for ImageNet-64, on data with $\sigma_d = 0.5$; here
 # $\sigma_d =$ {glue:text}`sigma_data:.2f`. Pixels are one way to measure an error. In the features of a small classifier
 # of these images, which forgives what does not change what an image shows, the same network's gap at the same noise
@@ -345,8 +343,8 @@ glue("feature_gap", in_features.peak.shown(), display=False)
 
 # %% tags=["hide-input"]
 def growth(name: str) -> dg.Estimate:
-    found = curves[name]
-    return difference_at(found[-1], found[0], found[-1].peak_sigma)
+    first, *_, final = curves[name]
+    return paired_difference_at(final, first, final.peak_sigma)
 
 
 def over_the_peak(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
@@ -356,10 +354,10 @@ def over_the_peak(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
 
 def risen(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
     ratio = (val[:, -1] / val[:, best])[:, i_peak] - 1
-    return ratio if best < len(images) - 1 else torch.full_like(ratio, torch.nan)  # training ended before the onset
+    return ratio if begun else torch.full_like(ratio, torch.nan)  # training ended before the onset
 
 
-span = f"growth of $G$ at its peak from {images[0]:,} to {images[-1]:,} images seen"
+span = f"growth of $G$ at its peak from {images_seen[0]:,} to {images_seen[-1]:,} images seen"
 ends, rise = (bootstrap_interval(of, curves["U-Net"], seed=seed) for of in (over_the_peak, risen))
 
 # %% tags=["hide-input"]
@@ -374,7 +372,7 @@ book.ledger(
     ),
     book.Claim(
         "C3", r"Overfitting, a validation error that rises, starts at intermediate $\sigma$.",
-        rf"rise of $E_\mathrm{{val}}$ at $\sigma$ = {sigmas[i_peak]:.2f} after {images[best]:,} images seen",
+        rf"rise of $E_\mathrm{{val}}$ at $\sigma$ = {sigmas[i_peak]:.2f} after {images_seen[best]:,} images seen",
         *rise, above=0,
     ),
     book.Claim(

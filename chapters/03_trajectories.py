@@ -32,7 +32,7 @@
 # reason. It asks every question of three training-set sizes, one of them so small that copying is to be expected: a
 # measure that finds no copies there would find none anywhere.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "published"]
 from diffgen.presets import PresetName
 
 preset: PresetName = "quick"  # how much to compute
@@ -47,15 +47,16 @@ import torch
 from myst_nb import glue
 
 import diffgen as dg
-from diffgen import along, book, evaluate, plots
-from diffgen.claims import verbally
+from diffgen import book, experiments, plots
+from diffgen.book import verbally
+from diffgen.features import classifier_features
 from diffgen.metrics.copying import authentic_fraction, copying_score
 from diffgen.metrics.estimate import Interval
-from diffgen.metrics.gap import difference_at
-from diffgen.metrics.luck import paired_gaps
+from diffgen.metrics.gap import paired_difference_at
 from diffgen.metrics.neighbours import nearest, neighbour_gap
-from diffgen.metrics.passage import peak_window, place
 from diffgen.metrics.reproducibility import reproducibility
+from diffgen.metrics.split_variance import paired_gaps
+from diffgen.metrics.trajectory import peak_window, relative_position
 from diffgen.plots import trajectories as draw
 from diffgen.plots.images import image_rows
 from diffgen.plots.samples import gap_and_samples, points
@@ -64,8 +65,8 @@ from diffgen.widgets import Curves, Images, Scrubber, Slider
 book.check_parameters()
 plots.use_style()
 settings = dg.presets.named(preset, seed)
-place_of = {"seed": seed, "device": device}
-sampler = {"n": settings.trajectories, "steps": settings.steps, **place_of}
+plan, grid = settings.trajectories, settings.trajectories.sigmas
+measure = dg.Measure(seed=seed, device=device, n_images=settings.gap.n_eval)
 
 # %% [markdown]
 # ## Three sizes, and their samples
@@ -76,20 +77,20 @@ sampler = {"n": settings.trajectories, "steps": settings.steps, **place_of}
 # same initial noise.
 
 # %%
-trained = {n: list(dg.train(config, root=results, device=device)) for n, config in settings.by_size.items()}
+trained = {n: list(dg.train(config, root=results, device=device)) for n, config in plan.by_size.items()}
 main, smallest = settings.train.data.n_train, min(trained)
-runs = {n: found if n <= main else found[::-2][::-1] for n, found in trained.items()}  # large sets change slowly
-splits = {n: config.data.load() for n, config in settings.by_size.items()}
-seen = {n: [snapshot.images for snapshot in found] for n, found in runs.items()}
-drawn = {n: [evaluate.samples(snapshot, **sampler) for snapshot in found] for n, found in runs.items()}
+runs = {n: of_run if n <= main else of_run[::-2][::-1] for n, of_run in trained.items()}  # large sets change slowly
+splits = {n: config.data.load() for n, config in plan.by_size.items()}
+seen = {n: [snapshot.images_seen for snapshot in of_run] for n, of_run in runs.items()}
+drawn = {n: [experiments.samples(s, plan.n, grid, measure) for s in of_run] for n, of_run in runs.items()}
 split, last = splits[main], runs[main][-1]
 fig, axes = plt.subplots(len(runs), 1, figsize=(8, 1.35 * len(runs)))
-for ax, (n, found) in zip(axes, drawn.items()):
-    closest = splits[n].train.x[nearest(found[-1][:16], splits[n].train.x, k=1).index[:, 0]]
-    image_rows([found[-1][:16], closest], ax, ["sample", "nearest training"])
+for ax, (n, samples) in zip(axes, drawn.items()):
+    closest = splits[n].train.x[nearest(samples[-1][:16], splits[n].train.x, k=1).index[:, 0]]
+    image_rows([samples[-1][:16], closest], ax, ["sample", "nearest training"])
     ax.set_title(f"{n:,} training images, {seen[n][-1]:,} images seen", fontsize=9)
-glue("n_samples", settings.trajectories, display=False)
-glue("steps", settings.steps, display=False)
+glue("n_samples", plan.n, display=False)
+glue("steps", plan.n_steps, display=False)
 glue("smallest", f"{smallest:,}", display=False)
 glue("main", f"{main:,}", display=False)
 
@@ -109,7 +110,7 @@ glue("main", f"{main:,}", display=False)
 # smallest training set we expect the first to rise, and the other two to fall, with training.
 
 # %%
-cells = max(1, settings.trajectories // 64)
+cells = max(1, plan.n // 64)
 scores = {
     "memorized fraction": lambda x, s: dg.memorized_fraction(x, s.train.x),
     "authentic fraction": lambda x, s: authentic_fraction(x, s.train.x),
@@ -120,8 +121,8 @@ scores = {
 copying = {name: {n: [of(x, splits[n]) for x in drawn[n]] for n in runs} for name, of in scores.items()}
 nulls = {name: {n: of(splits[n].val.x, splits[n]) for n in runs} for name, of in list(scores.items())[:2]}
 fig, axes = plt.subplots(1, 3, figsize=(9, 3))
-for ax, (name, found) in zip(axes, copying.items()):
-    draw.over_training({n: (seen[n], values) for n, values in found.items()}, ax, nulls.get(name))
+for ax, (name, of_size) in zip(axes, copying.items()):
+    draw.over_training({n: (seen[n], values) for n, values in of_size.items()}, ax, nulls.get(name))
     ax.set(ylabel=name)
 axes[0].legend(loc="upper left")
 axes[0].set(yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
@@ -132,7 +133,7 @@ axes[2].axhline(0, color=plots.NEUTRAL, lw=0.8);
 def copies_of(n: int) -> str:
     share, null = copying["memorized fraction"][n][-1], nulls["memorized fraction"][n]
     more = verbally(share, "more than", "fewer than", "not told from", float(null))
-    return f"{share.shown('.1%')} of the samples are copies, {more} the {float(null):.1%} of the null"
+    return f"{share.format('.1%')} of the samples are copies, {more} the {float(null):.1%} of the null"
 
 
 glue("copies_smallest", copies_of(smallest), display=False)
@@ -160,15 +161,21 @@ glue("copies_main", copies_of(main), display=False)
 # followed their denoiser, both curves would rise together. The paper says that they part.
 
 # %%
-sigmas = dg.log_sigmas(settings.sigmas, settings.sigma_min, settings.sigma_max)
+sigmas = settings.gap.levels.sigmas
+reference = dg.trained(settings.reference, root=results, device=device) if settings.reference else None
 curves, peaks, gaps, followed, risen = {}, {}, {}, {}, {}
-for n, found in runs.items():
-    s, options = splits[n], {"images": settings.evaluate, "root": results, **place_of}
-    (curves[n],) = evaluate.adjusted_curves(found[-1:], s, sigmas, settings.reference, **options)
-    level = torch.tensor([curves[n].peak_sigma])
-    peaks[n] = evaluate.adjusted_curves(found, s, level, settings.reference, **options)
+
+
+def adjusted(n: int, snapshots: list, levels: torch.Tensor) -> list[dg.GapCurve]:
+    raw = experiments.gap_curves(snapshots, splits[n], levels, measure)
+    return experiments.adjusted_curves(raw, splits[n], reference, measure)
+
+
+for n, of_run in runs.items():
+    (curves[n],) = adjusted(n, of_run[-1:], sigmas)
+    peaks[n] = adjusted(n, of_run, torch.tensor([curves[n].peak_sigma]))
     gaps[n] = [curve.peak for curve in peaks[n]]
-    followed[n], risen[n] = paired_gaps(drawn[n], s, seed=seed)
+    followed[n], risen[n] = paired_gaps(drawn[n], splits[n], seed=seed)
 fig, axes = plt.subplots(1, len(runs), figsize=(3 * len(runs), 3.1))
 for ax, n in zip(axes, runs):
     gap_and_samples(seen[n], gaps[n], followed[n], ax)
@@ -177,7 +184,7 @@ glue("main_result", fig, display=False)
 
 # %% tags=["hide-input"]
 peak_sigma = curves[main].peak_sigma
-grown = difference_at(peaks[main][-1], peaks[main][0], peak_sigma)
+grown = paired_difference_at(peaks[main][-1], peaks[main][0], peak_sigma)
 grown_samples = risen[main][-1]
 lag = grown_samples.minus(grown)
 glue("peak_sigma", peak_sigma, display=False)
@@ -185,7 +192,7 @@ for name, value in {
     "gap_last": gaps[main][-1], "followed_last": followed[main][-1], "grown": grown, "grown_samples": grown_samples,
     "gap_smallest": gaps[smallest][-1], "followed_smallest": followed[smallest][-1],
 }.items():  # fmt: skip
-    glue(name, value.shown(), display=False)
+    glue(name, value.format(), display=False)
 glue("parted", verbally(lag, "the samples' gap grew more than that of the denoiser", "the samples' gap grew less than that "
      "of the denoiser: the two part", "within their intervals the two grew alike"), display=False)
 glue("still", verbally(grown_samples, "grew, though", "fell", "did not grow measurably"), display=False)
@@ -208,21 +215,23 @@ glue("still", verbally(grown_samples, "grew, though", "fell", "did not grow meas
 # book rests on them.
 
 # %%
-spaces = ("classifier", "pixels")
+spaces = {"classifier": classifier_features, "pixels": None}
 distances = {
-    space: {n: [along.frechet(*pair, splits[n], space, seed=seed) for pair in zip(runs[n], drawn[n])] for n in runs}
-    for space in spaces
-}
+    space: {n: [experiments.frechet_gap_of(*pair, splits[n], features, measure) for pair in zip(runs[n], drawn[n])]
+            for n in runs}
+    for space, features in spaces.items()
+}  # fmt: skip
 fig, axes = plt.subplots(2, 2, figsize=(8.5, 6))
 for (left, right), space in zip(axes, spaces):
     draw.frechet_distances(seen[main], distances[space][main], left)
     left.set(title=f"{space}: {main:,} training images")
-    draw.over_training({n: (seen[n], [gap.corrected for gap in found]) for n, found in distances[space].items()}, right)
+    corrected = {n: (seen[n], [gap.corrected for gap in of_run]) for n, of_run in distances[space].items()}
+    draw.over_training(corrected, right)
     right.axhline(0, color=plots.NEUTRAL, lw=0.8)
     right.set(title=f"{space}: corrected gap", ylabel="corrected Fréchet gap")
 axes[0, 1].legend()
 frechet_last = distances["classifier"][main][-1].corrected
-glue("frechet_last", frechet_last.shown(".2f"), display=False)
+glue("frechet_last", frechet_last.format(".2f"), display=False)
 glue("frechet_says", verbally(frechet_last, "nearer to the training set", "nearer to the validation set",
      "not measurably nearer to either set"), display=False)
 
@@ -241,59 +250,60 @@ glue("frechet_says", verbally(frechet_last, "nearer to the training set", "neare
 # trajectories passed through the same region, their curve would lie there as well. The same against validation
 # images as references must turn the order of the two around.
 #
-# To put a number on it, place the trajectory on a scale on which noisy validation images are 0 and noisy training images
+# To put a number on it, put the trajectory on a scale on which noisy validation images are 0 and noisy training images
 # are 1:
 #
 # $$
 # p(\sigma) = \frac{s_\text{trajectory} - s_\text{val}}{s_\text{train} - s_\text{val}} .
-# $$ (eq:place)
+# $$ (eq:position)
 #
 # The paper reports similarities that amount to $p \approx 0.37$. A model that copies should have $p$ near 1, towards the
 # end at the latest.
 
 # %%
-found = {n: along.passages(runs[n][-1], splits[n], **sampler) for n in runs}
-levels = found[main]["trajectory"].sigmas
+stats = {n: experiments.trajectory_stats(runs[n][-1], splits[n], plan.n, grid, measure) for n in runs}
+levels = grid[:-1]
 window = peak_window(curves[main], levels)
-places = {n: place(passages, seed=seed) for n, passages in found.items()}
+positions = {n: relative_position(of_run, seed=seed) for n, of_run in stats.items()}
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
-for ax, measure, name in zip(axes, ("similarity", "similarity_val"), ("training", "validation")):
-    draw.measure_over_sigma(found[main], measure, ax, levels[window])
+for ax, name_of_measure, name in zip(axes, ("similarity", "similarity_val"), ("training", "validation")):
+    draw.measure_over_sigma(stats[main], name_of_measure, ax, levels[window])
     ax.set(ylabel=f"similarity to nearest {name} image", ylim=(0, 1.05))
 axes[0].legend(loc="lower left")
 for n, style in draw.size_styles(list(runs)).items():
-    draw.place_over_sigma(levels, places[n], axes[2], **style)
-draw.place_frame(axes[2]).legend(loc="upper left", fontsize=7);
+    draw.position_over_sigma(levels, positions[n], axes[2], **style)
+draw.position_frame(axes[2]).legend(loc="upper left", fontsize=7);
 
 # %% tags=["hide-input"]
-def placed(n: int) -> Interval:
-    return place(found[n], levels=peak_window(curves[n], levels), seed=seed).interval()
+def position_in_window(n: int) -> Interval:
+    return relative_position(stats[n], levels=peak_window(curves[n], levels), seed=seed).interval()
 
 
-def put(n: int) -> str:
-    at = placed(n)
+def position_in_words(n: int) -> str:
+    at = position_in_window(n)
     if at.value != at.value:
         return "not defined, for noisy training and noisy validation images are not told apart there"
     words = ("nearer to training", "nearer to validation", "on neither side of the middle for sure")
     return f"{at.value:.2f} (95 % interval {at.low:.2f} to {at.high:.2f}), {verbally(at, *words, 0.5)}"
 
 
-lean = [2 * end - 1 for end in place(found[main], "lean", levels=window, seed=seed).interval()]
-glue("lean", f"{lean[0]:+.2f} (95 % interval {lean[1]:+.2f} to {lean[2]:+.2f})", display=False)
-glue("place_main", put(main), display=False)
-glue("place_smallest", put(smallest), display=False)
+by_similarity_gap = relative_position(stats[main], "similarity_gap", levels=window, seed=seed).interval()
+at = [2 * end - 1 for end in by_similarity_gap]
+glue("similarity_gap", f"{at[0]:+.2f} (95 % interval {at[1]:+.2f} to {at[2]:+.2f})", display=False)
+glue("position_main", position_in_words(main), display=False)
+glue("position_smallest", position_in_words(smallest), display=False)
 glue("window", f"{float(levels[window].min()):.2g} to {float(levels[window].max()):.2g}", display=False)
 
 # %% [markdown]
 # The shaded noise levels, $\sigma$ from {glue:text}`window`, are those at which the main run's gap is at least half its
-# peak. Over them together, its trajectories sit at a place $p$ that is {glue:text}`place_main`. For the run on
-# {glue:text}`smallest` images, over the noise levels of its own peak, $p$ is {glue:text}`place_smallest`. Levels at which
-# noisy training and validation images are not told apart have no place and are not drawn. Two cautions. $p = 0$
+# peak. Over them together, the relative position $p$ of its trajectories is {glue:text}`position_main`. For the run on
+# {glue:text}`smallest` images, over the noise levels of its own peak, $p$ is {glue:text}`position_smallest`. Levels at
+# which noisy training and validation images are not told apart have no $p$ and are not drawn. Two cautions. $p = 0$
 # is also what a perfect model would show, which has memorized nothing: $p$ says something only together with $G$. And a
 # $p$ below 0 means that predictions on trajectories are less like any training image than those for noisy validation
-# images, as the drawings of an unfinished network are. Quality cancels in the *lean*, the similarity to training images
-# less that to equally many validation images. On a scale from −1 (noisy validation images) to 1 (noisy training images)
-# trajectories lean {glue:text}`lean`; 0 is neutral.
+# images, as the drawings of an unfinished network are. Quality cancels in the *similarity difference*, the similarity to
+# training images less that to equally many validation images. On a scale from −1 (noisy validation images) to 1 (noisy
+# training images) that of trajectories is {glue:text}`similarity_gap`; 0 is neutral.
 #
 # ## Where the trajectory leaves the training data
 #
@@ -309,16 +319,16 @@ glue("window", f"{float(levels[window].min()):.2g} to {float(levels[window].max(
 panels = {"shell": "shell ratio", "inside": "shell coverage", "concentration": r"concentration $W_\sigma$",
           "distance": "distance to optimal denoiser"}  # fmt: skip
 fig, axes = plt.subplots(2, 3, figsize=(9, 5.6), sharex=True)
-for ax, (measure, name) in zip((axes[0, 0], axes[0, 1], axes[1, 0], axes[1, 1]), panels.items()):
-    draw.measure_over_sigma(found[main], measure, ax, levels[window])
+for ax, (name_of_measure, name) in zip((axes[0, 0], axes[0, 1], axes[1, 0], axes[1, 1]), panels.items()):
+    draw.measure_over_sigma(stats[main], name_of_measure, ax, levels[window])
     ax.set(ylabel=name)
 axes[0, 0].set(yscale="log")
 axes[0, 0].legend()
 axes[1, 1].set(yscale="log")
-by_measure = {measure: place(found[main], measure, seed=seed) for measure in ("shell", "concentration", "distance")}
-for (measure, at), mark in zip(by_measure.items(), ("o", "s", "^")):
-    draw.place_over_sigma(levels, at, axes[0, 2], marker=mark, label=panels[measure], ls="none")
-draw.place_frame(draw.noise_axis(axes[0, 2], levels[window])).legend(fontsize=7)
+by_measure = {m: relative_position(stats[main], m, seed=seed) for m in ("shell", "concentration", "distance")}
+for (name, at), mark in zip(by_measure.items(), ("o", "s", "^")):
+    draw.position_over_sigma(levels, at, axes[0, 2], marker=mark, label=panels[name], ls="none")
+draw.position_frame(draw.noise_axis(axes[0, 2], levels[window])).legend(fontsize=7)
 axes[1, 2].plot(sigmas, curves[main].gap, color=plots.TRAIN)
 draw.noise_axis(axes[1, 2], levels[window]).set(ylabel="gap of the denoiser $G(\\sigma)$");
 
@@ -337,7 +347,7 @@ if len(left):
 glue("leaves", text[0].upper() + text[1:], display=False)
 
 # %% [markdown]
-# {glue:text}`leaves` The upper right panel puts three of the measures on the scale of {eq}`eq:place` (the last two by
+# {glue:text}`leaves` The upper right panel puts three of the measures on the scale of {eq}`eq:position` (the last two by
 # their logarithms); below it is the denoiser's gap. Where the trajectory's points lie near 0 while $G$ is high, the
 # network's memory is of places that the trajectory does not visit; where they lie near 1, it visits them.
 #
@@ -349,8 +359,8 @@ glue("leaves", text[0].upper() + text[1:], display=False)
 # and below, under churn, are of the states alone: they hold for this split.
 
 # %%
-luck = neighbour_gap(split.rest.x, split.train.x, split.val.x)
-stopped = {part: [t.gap.minus(luck) for t in passage.gap] for part, passage in found[main].items()}
+of_holdout = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
+stopped = {part: [t.gap.minus(of_holdout) for t in of_part.gap] for part, of_part in stats[main].items()}
 fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.2))
 for part, (label, style) in draw.PARTS.items():
     for ax in axes if part == "trajectory" else axes[:1]:
@@ -362,7 +372,7 @@ axes[0].set(ylim=(-1.1, max(3 * max(map(float, stopped["trajectory"])), 2)), tit
 axes[0].legend()
 axes[1].set(title="trajectories alone")
 largest = max(range(len(levels)), key=lambda i: stopped["trajectory"][i])
-glue("early", stopped["trajectory"][largest].shown(), display=False)
+glue("early", stopped["trajectory"][largest].format(), display=False)
 glue("early_sigma", f"{float(levels[largest]):.2g}", display=False)
 
 # %% [markdown]
@@ -372,36 +382,37 @@ glue("early_sigma", f"{float(levels[largest]):.2g}", display=False)
 #
 # ## Two experiments
 #
-# So far we have watched. Now intervene. *Swap*: sample with the last snapshot, but inside a window of noise levels let an
+# So far we have watched. Now intervene. *Switch*: sample with the last snapshot, but inside a window of noise levels let an
 # early one take its place, from before half of the gap had grown. If what was memorized at these levels mattered,
-# samples would lie less near the training set; the change should be negative. *Return*: start trajectories on noisy
+# samples would lie less near the training set; the change should be negative. *Recall*: start trajectories on noisy
 # training images and see how many end as copies of the very image that they started from. At small noise every network
 # returns, for there is no way to get lost; noisy validation images, searched among equally many of their kind, are the
 # null.
 
 # %%
 fig, axes = plt.subplots(2, 2, figsize=(8.5, 5.8))
-swaps, back, groups = {}, {}, along.windows(dg.edm_sigmas(settings.steps), 4)
+switches, recall, groups = {}, {}, experiments.level_groups(grid, 4)
 starts = [i for i, level in enumerate(levels) if 0.03 < level < 8]
-for (swap, rate), n in zip(axes.T, (smallest, main)):
+for (switch, rate), n in zip(axes.T, (smallest, main)):
     early = max((k for k, gap in enumerate(gaps[n][:-1]) if gap <= gaps[n][-1] / 2), default=0)
-    x = [along.swapped_samples(runs[n][-1], runs[n][early], group, **sampler) for group in groups]
-    _, (_, *swaps[n]) = paired_gaps([drawn[n][-1], *x], splits[n], seed=seed)
-    draw.over_windows(groups, swaps[n], swap, color=plots.GENERATED).axhline(0, color=plots.NEUTRAL, lw=0.8)
-    swap.set(title=f"{n:,} training images", ylabel="change of the samples' gap")
-    back[n] = along.returned(runs[n][-1], splits[n], starts, **{**sampler, "n": min(48, settings.trajectories)})
-    draw.rates_over_sigma(levels[starts], back[n], rate).set(ylabel="share that returns to its image")
+    mixed = [experiments.switched(runs[n][-1], runs[n][early], group) for group in groups]
+    x = [experiments.samples(subject, plan.n, grid, measure) for subject in mixed]
+    _, (_, *switches[n]) = paired_gaps([drawn[n][-1], *x], splits[n], seed=seed)
+    draw.over_windows(groups, switches[n], switch, color=plots.GENERATED).axhline(0, color=plots.NEUTRAL, lw=0.8)
+    switch.set(title=f"{n:,} training images", ylabel="change of the samples' gap")
+    recall[n] = experiments.recall_rates(runs[n][-1], splits[n], starts, min(48, plan.n), grid, measure)
+    draw.rates_over_sigma(levels[starts], recall[n], rate).set(ylabel="share that returns to its image")
     rate.legend()
 
 # %% tags=["hide-input"]
 def changed(n: int) -> str:
-    lower = sum(change.interval()[1] < 0 for change in swaps[n])
-    higher = sum(change.interval()[0] > 0 for change in swaps[n])
+    lower = sum(change.interval()[1] < 0 for change in switches[n])
+    higher = sum(change.interval()[0] > 0 for change in switches[n])
     return f"lower in {lower} of {len(groups)} windows, and higher in {higher}"
 
 
 def held(n: int) -> str:
-    pairs = zip(starts, back[n]["train"], back[n]["val"])
+    pairs = zip(starts, recall[n]["train"], recall[n]["val"])
     more = [float(levels[i]) for i, a, b in pairs if a.minus(b).interval()[0] > 0]
     if not more:
         return "at no noise level are training images returned to measurably more often than the null"
@@ -409,12 +420,12 @@ def held(n: int) -> str:
 
 
 for name, n in (("main", main), ("smallest", smallest)):
-    glue(f"swap_{name}", changed(n), display=False)
+    glue(f"switch_{name}", changed(n), display=False)
     glue(f"held_{name}", held(n), display=False)
 
 # %% [markdown]
-# With the early snapshot in a window, the gap of the main run's samples is measurably {glue:text}`swap_main`. For the
-# smallest training set it is {glue:text}`swap_smallest`. In the return test, for the main run,
+# With the early snapshot in a window, the gap of the main run's samples is measurably {glue:text}`switch_main`. For the
+# smallest training set it is {glue:text}`switch_smallest`. In the recall test, for the main run,
 # {glue:text}`held_main`; for the smallest training set, {glue:text}`held_smallest`. Where the field returns to training
 # images from noise levels at which its trajectories show no sign of them, its memory would be followed, if trajectories
 # came there. Where it does no more than the null, what $G$ measures is a better guess and not yet a copy.
@@ -429,29 +440,30 @@ for name, n in (("main", main), ("smallest", smallest)):
 
 # %%
 agreement = {}
-for n, config in settings.twins.items():
-    *_, twin = dg.train(config, root=results, device=device)
-    sibling = next(snapshot for snapshot in trained[n] if snapshot.images == twin.images)
-    agreement[n] = reproducibility(*(evaluate.samples(snapshot, **sampler) for snapshot in (sibling, twin))).agreement
-churns = (0.0, settings.steps / 10, settings.steps / 2)
-stirred = [along.passage(last, split, churn=churn, **sampler) for churn in churns]
+for n, config in plan.disjoint_runs.items():
+    twin = dg.trained(config, root=results, device=device)
+    sibling = next(snapshot for snapshot in trained[n] if snapshot.images_seen == twin.images_seen)
+    of_both = [experiments.samples(snapshot, plan.n, grid, measure) for snapshot in (sibling, twin)]
+    agreement[n] = reproducibility(*of_both).agreement
+churns = (0.0, plan.n_steps / 10, plan.n_steps / 2)
+stirred = [experiments.part_stats(last, split, "trajectory", plan.n, grid, measure, s_churn=s) for s in churns]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3))
 style = {"marker": "o", "color": plots.GENERATED}
 points(list(agreement), list(agreement.values()), axes[0], **style)
 axes[0].set(xscale="log", xlabel="training images", ylabel="agreement of twins")
 axes[0].set_xticks(list(agreement), [f"{n:,}" for n in agreement])
 axes[0].minorticks_off()
-ends = [passage.gap[-1].gap.minus(luck) for passage in stirred]
+ends = [of_churn.gap[-1].gap.minus(of_holdout) for of_churn in stirred]
 points(churns, ends, axes[1], **style)
 axes[1].set(xlabel="churn $S$", ylabel="neighbour gap of samples")
-for churn, passage, style in zip(churns, stirred, draw.size_styles(churns).values()):
-    at = place({**found[main], "trajectory": passage}, seed=seed)
-    draw.place_over_sigma(levels, at, axes[2], **{**style, "label": f"churn {churn:g}"})
-draw.place_frame(axes[2]).legend(fontsize=7);
+for churn, of_churn, style in zip(churns, stirred, draw.size_styles(churns).values()):
+    at = relative_position({**stats[main], "trajectory": of_churn}, seed=seed)
+    draw.position_over_sigma(levels, at, axes[2], **{**style, "label": f"churn {churn:g}"})
+draw.position_frame(axes[2]).legend(fontsize=7);
 
 # %% tags=["hide-input"]
 rise = agreement[max(agreement)].minus(agreement[min(agreement)])
-listed = ", ".join(f"{a.shown('.2f')} with {n:,} images" for n, a in agreement.items())
+listed = ", ".join(f"{a.format('.2f')} with {n:,} images" for n, a in agreement.items())
 glue("agreement", listed, display=False)
 glue("rises", verbally(rise, "it rises", "it falls", "it does not change measurably"), display=False)
 stir = stirred[-1].gap[-1].minus(stirred[0].gap[-1])  # from the same noise: pairs
@@ -464,27 +476,27 @@ glue("stirred", verbally(stir, "brings samples nearer to the training set", "tak
 #
 # ## Scrub along a trajectory
 #
-# Choose one of six samples of the main run and move through the noise. The curve is the place of this one trajectory
-# beside the mean of all; a single one may lie beyond 0 and 1.
+# Choose one of six samples of the main run and move through the noise. The curve is the relative position of this one
+# trajectory beside the mean of all; a single one may lie beyond 0 and 1.
 
 # %%
 chosen = 6
-grid, x, denoised = along.paths(last, n=chosen, steps=settings.steps, **place_of)
+_, x, denoised = experiments.example_trajectories(last, chosen, grid, measure)
 closest = nearest(denoised.flatten(0, 1), split.train.x, k=1).index[:, 0]
 rows = [
-    Images("state x, scaled", (x / (1 + grid.reshape(-1, 1, 1, 1, 1).to(x) ** 2).sqrt())[:, :, None], plots.GENERATED),
+    Images("state x, scaled", (x / (1 + levels.reshape(-1, 1, 1, 1, 1).to(x) ** 2).sqrt())[:, :, None], plots.GENERATED),
     Images("prediction D(x)", denoised[:, :, None], plots.GENERATED),
     Images("nearest training image", split.train.x[closest].reshape(denoised[:, :, None].shape), plots.TRAIN),
 ]
-means = {part: found[main][part]["similarity"].mean(1) for part in ("train", "val")}
-own = found[main]["trajectory"]["similarity"][:, :chosen] - means["val"][:, None]
+means = {part: stats[main][part]["similarity"].mean(1) for part in ("train", "val")}
+own = stats[main]["trajectory"]["similarity"][:, :chosen] - means["val"][:, None]
 own = own / (means["train"] - means["val"])[:, None]
-own = torch.where(places[main].value.isnan()[:, None], torch.nan, own)
-lines = torch.stack([own, places[main].value[:, None].expand_as(own)], 1).permute(2, 1, 0).flip(2)[None]
+own = torch.where(positions[main].value.isnan()[:, None], torch.nan, own)
+lines = torch.stack([own, positions[main].value[:, None].expand_as(own)], 1).permute(2, 1, 0).flip(2)[None]
 curve = Curves(x=levels.flip(0), y=lines, labels=("this one", "mean of all"), x_label="noise level σ", log_x=True,
-               y_label="place p(σ)", marker="noise level σ", colours=(plots.GENERATED, plots.NEUTRAL), limits=(-1.5, 2))  # fmt: skip
+               y_label="relative position p(σ)", marker="noise level σ", colours=(plots.GENERATED, plots.NEUTRAL), limits=(-1.5, 2))  # fmt: skip
 names = [f"{k + 1}" for k in range(chosen)]
-middle = next((i for i, value in enumerate(places[main].value) if not value.isnan()), settings.steps // 2)
+middle = next((i for i, value in enumerate(positions[main].value) if not value.isnan()), plan.n_steps // 2)
 sliders = [Slider("noise level σ", levels, start=middle), Slider("sample", names)]
 Scrubber(sliders, rows, [curve], title="Along a sampling trajectory", play="noise level σ")
 
@@ -492,12 +504,12 @@ Scrubber(sliders, rows, [curve], title="Along a sampling trajectory", play="nois
 # ## What we found
 #
 # Both claims are decided by numbers that do not need many images: C5 by the growth of both gaps from the first stop to
-# the last, C6 by the place over the noise levels of the peak. The intervals are for these training images and this
+# the last, C6 by the relative position over the noise levels of the peak. The intervals are for these training images and this
 # training; another seed of the split gives other networks, see {doc}`reproduce`.
 
 # %% tags=["hide-input"]
 table = {"G at its peak": gaps, "gap of samples": followed, **copying}  # of the last stop
-shown = {k: {f"{n:,}": of[n][-1].shown() for n in runs} for k, of in table.items()}
+shown = {k: {f"{n:,}": of[n][-1].format() for n in runs} for k, of in table.items()}
 pd.DataFrame(shown).T.rename_axis("training images", axis=1).rename(index=lambda name: name.replace("$C_T$", "C_T"))
 
 # %% tags=["hide-input"]
@@ -510,8 +522,8 @@ book.ledger(
     book.Claim(
         "C6", "At intermediate noise, trajectories have little overlap with the noisy training data: their predictions "
         "lie nearer to those for validation images.",
-        r"place $p$ between validation (0) and training (1), over the $\sigma$ at which $G$ is at least half its peak",
-        *placed(main), below=0.5,
+        r"relative position $p$ between validation (0) and training (1), over the $\sigma$ at which $G$ is at least half its peak",
+        *position_in_window(main), below=0.5,
     ),
 )  # fmt: skip
 

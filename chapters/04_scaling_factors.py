@@ -33,7 +33,7 @@
 # smaller training set is a part of the larger one, and the validation set is shared. And runs differ in one thing only;
 # where two things differ after all, the text says so.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "published"]
 from diffgen.presets import PresetName
 
 preset: PresetName = "quick"  # how much to compute
@@ -51,20 +51,20 @@ from matplotlib.colors import Normalize, SymLogNorm
 from myst_nb import glue
 
 import diffgen as dg
-from diffgen import book, plots
-from diffgen.claims import verbally
+from diffgen import book, experiments, plots
+from diffgen.book import verbally
 from diffgen.metrics.bootstrap import peak, peak_change
-from diffgen.metrics.gap import difference_at
-from diffgen.metrics.laws import power_law
-from diffgen.plots import factors as draw
+from diffgen.metrics.gap import paired_difference_at
+from diffgen.metrics.scaling_laws import power_law
+from diffgen.plots import scaling as draw
 from diffgen.plots.gap import TICKS, gap_scale
 from diffgen.plots.samples import estimates, points
-from diffgen.scaling import contrast, measured
 from diffgen.widgets import Curves, Scrubber, Slider
 
 book.check_parameters()
 plots.use_style()
 plan = dg.presets.named(preset, seed).scaling
+measure = dg.Measure(seed=seed, device=device, n_images=plan.n_eval)
 
 # %% [markdown]
 # ## One sweep
@@ -76,20 +76,29 @@ plan = dg.presets.named(preset, seed).scaling
 # often each has seen every image.
 
 # %%
-of = {config: measured(config, plan, root=results, device=device) for config in plan.runs.values() if config != plan.reference}
+reference = dg.trained(plan.reference, root=results, device=device) if plan.reference else None
+
+
+def measured(config: dg.TrainConfig) -> experiments.RunMetrics:
+    snapshots = list(dg.train(config, root=results, device=device))
+    sizes = plan.levels.sigmas, plan.n_samples, plan.sigmas
+    return experiments.measure_run(snapshots, config.data.load(), *sizes, reference, measure)
+
+
+of = {config: measured(config) for config in plan.runs.values() if config != plan.reference}
 grid = {key: of[config] for key, config in plan.grid.items()}
 labelled, architectures = ({name: of[c] for name, c in group.items()} for group in (plan.labelled, plan.architectures))
-sizes, widths = plan.n_train, plan.channels
-images, last = grid[sizes[0], widths[0]].images, plan.base.snapshot_images[-1]
+sizes, widths = plan.train_sizes, plan.widths
+images_seen, last = grid[sizes[0], widths[0]].images_seen, plan.base.snapshot_images[-1]
 rows = []
 for name, config in plan.runs.items():
     if config in of:
         run = of[config].snapshots[-1].run
         rows.append({"run": book.run_link(run, name), "training images": f"{config.data.n_train:,}",
-                     "parameters": f"{run.about['parameters']:,}",
+                     "parameters": f"{run.metadata['parameters']:,}",
                      "epochs": f"{last / config.data.n_train:.0f}"})  # fmt: skip
 glue("scaling_images", f"{last:,}", display=False)
-glue("middle", f"{plan.middle[0]:,}", display=False)
+glue("middle", f"{plan.base_cell[0]:,}", display=False)
 pd.DataFrame(rows).style.hide(axis="index")
 
 # %% [markdown]
@@ -127,7 +136,7 @@ draw.size_legend(axes)
 # %%
 fig, (axes,) = beside(len(widths))
 for ax, width in zip(axes, widths):
-    draw.growth_by_size({n: (images, grid[n, width].heights) for n in sizes}, ax)
+    draw.growth_by_size({n: (images_seen, grid[n, width].peak_gaps) for n in sizes}, ax)
     ax.set(title=f"width {width}", ylabel="gap at its peak" if ax is axes[0] else "")
 draw.size_legend(axes)
 
@@ -140,13 +149,13 @@ draw.size_legend(axes)
 # error rises. It divides the plane. Below it a network still gets better at images that it has never seen.
 
 # %%
-tallest = max(float(run.heights[-1]) for run in grid.values())
+tallest = max(float(run.peak_gaps[-1]) for run in grid.values())
 norms = (SymLogNorm(0.2, vmin=0, vmax=tallest), Normalize(0, 1))
 fig, axes = plt.subplots(2, len(widths), figsize=(1.5 + 2.6 * len(widths), 5.4), sharex=True, sharey=True, squeeze=False)
 for j, width in enumerate(widths):
-    column, at = [grid[n, width] for n in sizes], {n: grid[n, width].onset for n in sizes}
-    values = ([run.heights for run in column], [run.excess for run in column])
-    meshes = [draw.phase_diagram(sizes, images, v, ax, norm, at) for v, ax, norm in zip(values, axes[:, j], norms)]
+    column, at = [grid[n, width] for n in sizes], {n: grid[n, width].overfit_onset for n in sizes}
+    values = ([run.peak_gaps for run in column], [run.excess_memorized for run in column])
+    meshes = [draw.phase_diagram(sizes, images_seen, v, ax, norm, at) for v, ax, norm in zip(values, axes[:, j], norms)]
     axes[0, j].set(title=f"width {width}", xlabel="")
 bars = [fig.colorbar(mesh, ax=row) for mesh, row in zip(meshes, axes)]
 bars[0].set_ticks([tick for tick in TICKS if tick in (0, 0.1) or 0.2 <= tick <= tallest], minor=False)
@@ -169,13 +178,13 @@ axes[0, -1].legend(loc="lower right", fontsize=7, frameon=True, facecolor="white
 # %%
 names = {"onset": "overfit onset", "copies": "1 % copies", "gap": "G = 0.2", "quality": "good samples"}
 
-found = {key: run.times for key, run in grid.items()}
-laws = {(w, name): power_law(sizes, [found[n, w][name].value for n in sizes]) for w in widths for name in names}
+times = {key: run.onset_times for key, run in grid.items()}
+laws = {(w, name): power_law(sizes, [times[n, w][name].value for n in sizes]) for w in widths for name in names}
 fig, (axes,) = beside(len(widths), 3.6)
 for ax, width in zip(axes, widths):
     for (name, label), style, mark in zip(names.items(), plots.LINES, "osD^"):
         style = {"color": style["color"], "marker": mark, "label": label}
-        draw.times(sizes, [found[n, width][name] for n in sizes], laws[width, name], ax, **style)
+        draw.onset_times(sizes, [times[n, width][name] for n in sizes], laws[width, name], ax, **style)
     ax.set(title=f"width {width}", ylabel="images seen" if ax is axes[0] else "")
 axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5));
 
@@ -220,9 +229,9 @@ glue("wide", wide, display=False)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.6))
-draw.growth_by_size({n: ([seen / n for seen in images], grid[n, wide].heights) for n in sizes}, axes[0])
+draw.growth_by_size({n: ([seen / n for seen in images_seen], grid[n, wide].peak_gaps) for n in sizes}, axes[0])
 axes[0].set(xlabel="epochs", ylabel="gap at its peak", title=f"width {wide}", ylim=(-0.12, None))
-density = {(n, w): run.snapshots[-1].run.about["parameters"] / n for (n, w), run in grid.items()}
+density = {(n, w): run.snapshots[-1].run.metadata["parameters"] / n for (n, w), run in grid.items()}
 top = {key: peak(run.curves[-1], seed=seed).height for key, run in grid.items()}
 ratio_law = power_law(list(density.values()), [top[key].value if top[key].low > 0 else math.nan for key in density])
 for (n, w), at in top.items():
@@ -256,8 +265,8 @@ axes[0].legend(fontsize=7)
 tops = {name: peak(run.curves[-1], seed=seed) for name, run in labelled.items()}
 points(range(len(tops)), [at.height for at in tops.values()], axes[1], fmt="o", color=plots.NEUTRAL)
 for k, at in enumerate(tops.values()):
-    place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "size": 7}
-    axes[1].annotate(f"σ {at.sigma.value:.2g}", (k, at.height.high), **place)
+    above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "size": 7}
+    axes[1].annotate(f"σ {at.sigma.value:.2g}", (k, at.height.high), **above)
 axes[1].set_xticks(range(len(tops)), list(tops), rotation=35, ha="right")
 axes[1].set(ylabel="gap at its peak")
 axes[1].margins(y=0.15);
@@ -267,12 +276,12 @@ finest = f"{max(plan.clusters)} clusters"
 
 
 unlabelled = labelled["none"]
-at_peak = unlabelled.curves[-1].peak_sigma  # a maximum of each would be picked among luck, the more the flatter it is
+at_peak = unlabelled.curves[-1].peak_sigma  # a maximum of each would be picked by chance, the more the flatter it is
 _, moved = peak_change(labelled[finest].curves[-1], unlabelled.curves[-1], seed=seed)
-said = ("above that without labels", "below that without labels", "not told from that without labels")
+words = ("above that without labels", "below that without labels", "not told from that without labels")
 for name, key in (("random", "random"), ("one an image", "single"), (finest, "finest")):
-    higher = contrast(labelled[name], unlabelled, at_peak)
-    says = f"{verbally(higher, *said)} (difference {higher.shown()})"
+    higher = experiments.last_gap_difference(labelled[name], unlabelled, at_peak)
+    says = f"{verbally(higher, *words)} (difference {higher.format()})"
     glue(f"labels_{key}", says, display=False)
 glue("finest", finest, display=False)
 glue("at_peak", f"{at_peak:.2g}", display=False)
@@ -296,26 +305,26 @@ for (name, run), style in zip(architectures.items(), plots.LINES):
     curve, mark = run.curves[-1], {"marker": "o", "ms": 3.5, "label": name, **style}
     axes[0].plot(curve.sigmas, curve.gap, **mark)
     axes[1].plot(curve.sigmas, curve.val / architectures["U-Net"].curves[-1].val, **mark)
-    estimates(images, run.heights, axes[2], label=name, **style)
+    estimates(images_seen, run.peak_gaps, axes[2], label=name, **style)
 for ax in axes[:2]:
     ax.set(xscale="log", xlabel="noise level σ")
 axes[0].set(ylabel="relative gap $G(\\sigma)$")
 axes[1].set(ylabel="validation error / that of the U-Net")
-plots.images_seen(axes[2]).set(ylabel="gap at its peak")
+plots.training_axis(axes[2]).set(ylabel="gap at its peak")
 axes[1].legend(fontsize=7);
 
 # %% tags=["hide-input"]
 def compared(name: str) -> str:
     at = architectures["U-Net"].curves[-1].peak_sigma
-    less = difference_at(architectures[name].curves[-1], architectures["U-Net"].curves[-1], at)
+    less = paired_difference_at(architectures[name].curves[-1], architectures["U-Net"].curves[-1], at)
     side = verbally(less, "higher than", "lower than", "not told from")
-    return f"{side} that of the U-Net (difference {less.shown()})"
+    return f"{side} that of the U-Net (difference {less.format()})"
 
 
 for name, key in (("with dropout", "dropout"), ("transformer", "transformer")):
     glue(f"compared_{key}", compared(name), display=False)
 for name, key in (("U-Net", "unet"), ("transformer", "transformer")):
-    parameters = architectures[name].snapshots[-1].run.about["parameters"]
+    parameters = architectures[name].snapshots[-1].run.metadata["parameters"]
     glue(f"parameters_{key}", f"{parameters:,}", display=False)
 
 # %% [markdown]
@@ -332,8 +341,8 @@ for name, key in (("U-Net", "unet"), ("transformer", "transformer")):
 fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.3))
 for width, style, mark in zip(widths, plots.LINES, "osD^"):
     runs, style = [grid[n, width] for n in sizes], {**style, "marker": mark, "label": f"width {width}"}
-    points(sizes, [run.copied[-1] for run in runs], axes[0], **style)
-    gaps = [run.heights[-1] for run in runs]
+    points(sizes, [run.memorized[-1] for run in runs], axes[0], **style)
+    gaps = [run.peak_gaps[-1] for run in runs]
     points(gaps, [run.sample_gap[-1] for run in runs], axes[1], xerr=[1.96 * gap.stderr for gap in gaps], **style)
 axes[0].plot(sizes, [float(grid[n, wide].null) for n in sizes], color=plots.VAL, lw=0.8)
 draw.size_axis(sizes, axes[0]).set(ylabel="memorized fraction", ylim=(-0.06, 1.06))
@@ -356,24 +365,24 @@ axes[0].legend();
 def drawn(rows: list[list]) -> list[Curves]:
     """The plots of a widget, of runs in rows and columns."""
     ratio = torch.stack([torch.stack([torch.stack([c.gap + 1 for c in run.curves]) for run in row]) for row in rows])
-    height = torch.tensor([[[float(e) for e in run.heights] for run in row] for row in rows])
-    copied = torch.tensor([[[float(c) for c in run.copied] for run in row] for row in rows])
+    height = torch.tensor([[[float(e) for e in run.peak_gaps] for run in row] for row in rows])
+    copied = torch.tensor([[[float(c) for c in run.memorized] for run in row] for row in rows])
     axes = {"log_x": True, "log_y": bool(ratio.max() > 5)}
     over_sigma = Curves(x=rows[0][0].curves[0].sigmas, y=ratio[:, :, :, None].clamp(min=0.5), x_label="noise level σ",
                         y_label="1 + G", behind="images seen", colours=(plots.TRAIN,), **axes)  # fmt: skip
-    over_time = Curves(x=torch.tensor(images), y=torch.stack([1 + height, 1 + copied], 2)[:, :, None].clamp(min=0.5),
+    over_time = Curves(x=torch.tensor(images_seen), y=torch.stack([1 + height, 1 + copied], 2)[:, :, None].clamp(min=0.5),
                        labels=("1 + G at its peak", "1 + memorized fraction"), x_label="images seen", marker="images seen",
                        colours=(plots.TRAIN, plots.GENERATED), **axes)  # fmt: skip
     return [over_sigma, over_time]
 
 
-stops = Slider("images seen", images, start=-1)
+stops = Slider("images seen", images_seen, start=-1)
 sliders = [Slider("training images", [f"{n:,}" for n in sizes]), Slider("width", [str(w) for w in widths], start=-1), stops]
 Scrubber(sliders, curves=drawn([[grid[n, w] for w in widths] for n in sizes]), title="The grid of runs", play="images seen")
 
 # %% tags=["hide-input"]
 others = {f"labels: {name}": run for name, run in labelled.items()} | {k: run for k, run in architectures.items() if k != "U-Net"}
-choice = [Slider("network", list(others)), Slider("training images", [f"{plan.middle[0]:,}"]), stops]
+choice = [Slider("network", list(others)), Slider("training images", [f"{plan.base_cell[0]:,}"]), stops]
 Scrubber(choice, curves=drawn([[run] for run in others.values()]), title="Labels and architectures", play="images seen")
 
 # %% [markdown]
@@ -384,12 +393,12 @@ Scrubber(choice, curves=drawn([[run] for run in others.values()]), title="Labels
 
 # %% tags=["hide-input"]
 def claim(name: str, statement: str, more: tuple[int, int], less: tuple[int, int], at: float) -> book.Claim:
-    found = contrast(grid[more], grid[less], at)
-    said = rf"$G({more[0]}\text{{ images}}, \text{{width }}{more[1]}) - G({less[0]}, {less[1]})$ at $\sigma$ = {at:.2f}"
-    return book.Claim(name, statement, said, *found.with_interval(), above=0)
+    difference = experiments.last_gap_difference(grid[more], grid[less], at)
+    what = rf"$G({more[0]}\text{{ images}}, \text{{width }}{more[1]}) - G({less[0]}, {less[1]})$ at $\sigma$ = {at:.2f}"
+    return book.Claim(name, statement, what, *difference.with_interval(), above=0)
 
 
-middle = plan.middle[0]
+middle = plan.base_cell[0]
 book.ledger(
     claim("C4 (data)", "The gap grows when the data set shrinks, at equal size of the model.", (few, wide), (many, wide),
           grid[few, wide].curves[-1].peak_sigma),
@@ -397,7 +406,7 @@ book.ledger(
           grid[middle, wide].curves[-1].peak_sigma),
     book.Claim("C9 (height)", "Finer conditions raise the gap.",
                rf"$G$ with {finest} less that without labels, at $\sigma$ = {at_peak:.2f}, where the latter peaks",
-               *contrast(labelled[finest], unlabelled, at_peak).with_interval(), above=0),
+               *experiments.last_gap_difference(labelled[finest], unlabelled, at_peak).with_interval(), above=0),
     book.Claim("C9 (place)", "Finer conditions move the peak of the gap to larger noise.",
                rf"$\ln\sigma$ of the peak with {finest} less that without labels", *moved.with_interval(), above=0),
 )  # fmt: skip

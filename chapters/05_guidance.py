@@ -32,7 +32,7 @@
 # ask the toy model first, in which everything is exact, then networks. The chapter ends with the opposite treatment, a
 # denoiser that may not see the whole image, and with what one can do about memorization in practice.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "published"]
 from diffgen.presets import PresetName
 
 preset: PresetName = "quick"  # how much to compute
@@ -43,23 +43,21 @@ delta: float = 1.8  # model error of the main denoiser in the toy model
 delta_guide: float = 2.2  # model error of its guide
 
 # %% tags=["hide-input"]
-from dataclasses import replace
 import matplotlib.pyplot as plt
 import torch
 from myst_nb import glue
 
 import diffgen as dg
-from diffgen import along, book, evaluate, plots, probes
-from diffgen.claims import verbally
-from diffgen.evaluate import Guide
+from diffgen import book, experiments, plots
+from diffgen.book import verbally
+from diffgen.features import classifier_features
 from diffgen.metrics.bootstrap import peak, peak_change
-from diffgen.metrics.features import features
-from diffgen.metrics.gap import difference_at, error_change_at
-from diffgen.metrics.luck import paired_gaps
-from diffgen.metrics.neighbours import GapTerms, gap_terms, nearest
-from diffgen.metrics.passage import peak_window, place, place_change
+from diffgen.metrics.gap import paired_difference_at, relative_error_change
+from diffgen.metrics.neighbours import NeighbourTerms, nearest, neighbour_terms
 from diffgen.metrics.quality import class_entropies, class_probabilities, paired_frechet
+from diffgen.metrics.split_variance import paired_gaps
 from diffgen.metrics.toy import expected_gap
+from diffgen.metrics.trajectory import peak_window, relative_position, relative_position_change
 from diffgen.plots import guidance as draw
 from diffgen.plots.images import image_rows
 from diffgen.widgets import Curves, FieldExplorer, Images, Scrubber, Slider, spread_normal
@@ -67,11 +65,12 @@ from diffgen.widgets import Curves, FieldExplorer, Images, Scrubber, Slider, spr
 book.check_parameters()
 plots.use_style()
 settings = dg.presets.named(preset, seed)
-weights, place_of = settings.weights, {"seed": seed, "device": device}
+plan, weights, sampler = settings.guidance, settings.guidance.weights, settings.guidance.sigmas
+measure = dg.Measure(seed=seed, device=device, n_images=plan.n_eval)
 
 
-def judged(found: dg.Estimate, spec: str = "+.3f") -> str:
-    return f"{found.shown(spec)}, {verbally(found, 'more', 'less', 'no measurable change')}"
+def judged(change: dg.Estimate, spec: str = "+.3f") -> str:
+    return f"{change.format(spec)}, {verbally(change, 'more', 'less', 'no measurable change')}"
 
 
 # %% [markdown]
@@ -112,12 +111,12 @@ for name, (ours, library) in checks.items():
 
 # %%
 train, val, toy_sigmas = circle.train.x.double(), circle.val.x.double(), dg.edm_sigmas(60)[:-1]
-start, steps = 80 * spread_normal(1000), dg.edm_sigmas(40, dtype=torch.float64)
+start, toy_grid = 80 * spread_normal(1000), dg.edm_sigmas(40, dtype=torch.float64)
 models = [dg.Guided(dg.ErrorProne(train, delta), dg.ErrorProne(train, delta_guide), w) for w in weights]
 toy = [expected_gap(model, train, val, toy_sigmas) for model in models]
 toy_peaks = [dg.Estimate(curve.gap.max(), 0, len(train)) for curve in toy]  # exact, by quadrature
-squares = [gap_terms(dg.sample(model, start, steps), train, val) for model in models]
-toy_gaps = [dg.Estimate(GapTerms(*(x.sqrt() for x in terms)).gap, 0, len(start)) for terms in squares]  # even starts
+squares = [neighbour_terms(dg.sample(model, start, toy_grid), train, val) for model in models]
+toy_gaps = [dg.Estimate(NeighbourTerms(*(x.sqrt() for x in terms)).gap, 0, len(start)) for terms in squares]  # even starts
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(1.25, 1))
 draw.gaps_of_weights(weights, toy, axes[0]).set(title="gap of the denoiser")
 draw.denoiser_and_samples(weights, toy_peaks, toy_gaps, axes[1]).legend()
@@ -150,21 +149,25 @@ FieldExplorer(circle, delta=delta, delta_guide=delta_guide, weight=1, sigma=1.2,
 
 # %%
 split = settings.train.data.load()
-runs = {"plain": settings.train, "classes": settings.conditional, "small": settings.networks["small U-Net"]}
+runs = {"plain": settings.train, "classes": plan.conditional, "small": settings.gap.networks["small U-Net"]}
 runs = {name: list(dg.train(config, root=results, device=device)) for name, config in runs.items()}
 plain, small, known = runs["plain"], runs["small"], runs["classes"][-1]
-last, middle, same = plain[-1], len(plain) // 2, next(s for s in plain if s.images == known.images)
-guides = {
-    "one network": (known, Guide(known, 1, unconditional=True)),
-    "two networks": (known, Guide(same, 1, unconditional=True)),
-    "earlier snapshot": (last, Guide(plain[middle], 1)),
-    "smaller width": (last, Guide(small[-1], 1)),
-    "earlier and smaller": (last, Guide(small[middle], 1)),
+last, middle, same = plain[-1], len(plain) // 2, next(s for s in plain if s.images_seen == known.images_seen)
+guides = {  # main denoiser, its guide
+    "one network": (known, known),
+    "two networks": (known, same),
+    "earlier snapshot": (last, plain[middle]),
+    "smaller width": (last, small[-1]),
+    "earlier and smaller": (last, small[middle]),
 }
-sigmas, options = dg.log_sigmas(settings.guidance_sigmas, 0.1, 10), {"images": settings.evaluate, **place_of}
-raw = {name: probes.guided_curves(*pair, (*weights, -1), split, sigmas, **options) for name, pair in guides.items()}
-held = {"split": split, "reference": settings.reference, "root": results, "progress": False}
-curves = {name: evaluate.without_luck(found, **held, **options) for name, found in raw.items()}
+bare = {name: name in ("one network", "two networks") for name in guides}  # guides that are not told the class
+sigmas = plan.levels.sigmas
+reference = dg.trained(settings.reference, root=results, device=device) if settings.reference else None
+raw = {
+    name: experiments.guided_gap_curves(*pair, (*weights, -1), split, sigmas, measure, unconditional=bare[name])
+    for name, pair in guides.items()
+}
+curves = {name: experiments.adjusted_curves(of_guide, split, reference, measure) for name, of_guide in raw.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), width_ratios=(1, 1.2))
 for ax, name, title in zip(axes, ("one network", "earlier snapshot"), ("classifier-free", "autoguidance")):
     draw.gaps_of_weights(weights, curves[name], ax, bar=ax is axes[1]).set(title=f"{title}: {name}")
@@ -173,25 +176,24 @@ axes[1].set(ylabel="");
 # %% tags=["hide-input"]
 kinds = {"classifier-free": "one network", "autoguidance": "earlier snapshot"}
 one = min(range(len(weights)), key=lambda k: abs(weights[k] - 1))
-peaks = {name: peak(found[0], seed=seed) for name, found in curves.items()}
+peaks = {name: peak(of_guide[0], seed=seed) for name, of_guide in curves.items()}
 higher = {name: peak_change(curves[name][one], curves[name][0], seed=seed)[0] for name in kinds.values()}
 for kind, name in kinds.items():
     words = ("a measurable growth", "a measurable fall", "no measurable change")
     change = higher[name]
-    told_change = f"{change.shown('+.3f')}, {verbally(change, *words)}"
-    glue(f"change_{kind}", told_change, display=False)
+    glue(f"change_{kind}", f"{change.format('+.3f')}, {verbally(change, *words)}", display=False)
     glue(f"peak_{kind}", str(peaks[name].height), display=False)
-    glue(f"place_{kind}", float(peaks[name].sigma.value), display=False)
-    worse = error_change_at(raw[name][len(weights) - 1], raw[name][0], peaks[name].sigma.value)
-    glue(f"worse_{kind}", worse.shown("+.0%"), display=False)
+    glue(f"sigma_{kind}", float(peaks[name].sigma.value), display=False)
+    worse = relative_error_change(raw[name][len(weights) - 1], raw[name][0], peaks[name].sigma.value)
+    glue(f"worse_{kind}", worse.format("+.0%"), display=False)
 glue("w_one", weights[one], display=False)
-glue("label_dropout", f"{settings.conditional.label_dropout:.0%}", display=False)
-glue("last_images", f"{last.images:,}", display=False)
-glue("early_images", f"{plain[middle].images:,}", display=False)
+glue("label_dropout", f"{plan.conditional.label_dropout:.0%}", display=False)
+glue("last_images", f"{last.images_seen:,}", display=False)
+glue("early_images", f"{plain[middle].images_seen:,}", display=False)
 
 # %% [markdown]
-# Bands are 95 % intervals of the gap without guidance. It peaks at $\sigma =$ {glue:text}`place_classifier-free:.2f` for
-# the network with classes, with a height of {glue:text}`peak_classifier-free`, and at {glue:text}`place_autoguidance:.2f`
+# Bands are 95 % intervals of the gap without guidance. It peaks at $\sigma =$ {glue:text}`sigma_classifier-free:.2f` for
+# the network with classes, with a height of {glue:text}`peak_classifier-free`, and at {glue:text}`sigma_autoguidance:.2f`
 # for the main one, {glue:text}`peak_autoguidance`. From $w = 0$ to {glue:text}`w_one:g` the peak under classifier-free
 # guidance changes by {glue:text}`change_classifier-free`; under autoguidance (last snapshot at {glue:text}`last_images`
 # images seen, guide at {glue:text}`early_images`) by {glue:text}`change_autoguidance`. $G$ is a ratio, and both of
@@ -205,16 +207,22 @@ glue("early_images", f"{plain[middle].images:,}", display=False)
 # two things: whether images get clearer, and whether they get *alike*.
 
 # %%
-n, labels = settings.guidance_samples, split.val.labels[: settings.guidance_samples]
+n = plan.n_samples
 
 
-def at(name: str, w: float, interval: tuple[float, float] | None = None) -> dict:
-    snapshot, guide = guides[name]
-    return {"snapshot": snapshot, "guide": replace(guide, weight=w, interval=interval),
-            "labels": labels if snapshot == known else None, "steps": settings.steps, **place_of}  # fmt: skip
+def at(name: str, w: float, interval: tuple[float, float] | None = None) -> dg.Subject:
+    return experiments.guided(*guides[name], w, unconditional=bare[name], interval=interval)
 
 
-drawn = {name: [evaluate.samples(n=n, **at(name, w)) for w in weights] for name in kinds.values()}
+def classes(name: str, count: int) -> torch.Tensor | None:
+    return split.val.labels[:count] if guides[name][0] == known else None
+
+
+def samples(name: str, w: float, interval: tuple[float, float] | None = None) -> torch.Tensor:
+    return experiments.samples(at(name, w, interval), n, sampler, measure, labels=classes(name, n))
+
+
+drawn = {name: [samples(name, w) for w in weights] for name in kinds.values()}
 fig, axes = plt.subplots(2, 1, figsize=(8, 0.92 * len(weights) + 0.7))
 for ax, (kind, name) in zip(axes, kinds.items()):
     image_rows([x[:16] for x in drawn[name]], ax, [f"w = {w:g}" for w in weights])
@@ -233,24 +241,23 @@ for ax, (kind, name) in zip(axes, kinds.items()):
 top = {name: torch.tensor([peaks[name].sigma.value]) for name in kinds.values()}
 in_features, rebuilt = {}, {}
 for name, sigma in top.items():
-    asked = [{"guide": at(name, w)["guide"], **options} for w in weights]
-    snapshot, of_features = guides[name][0], {"features": features, "progress": False}
-    in_features[name] = [evaluate.gap_curves([snapshot], split, sigma, **of_features, **a)[0] for a in asked]
-    rebuilt[name] = [probes.reconstructions(snapshot, split, sigma, **a) for a in asked]
+    steered = [at(name, w) for w in weights]
+    in_features[name] = experiments.gap_curves(steered, split, sigma, measure, features=classifier_features)
+    rebuilt[name] = [experiments.reconstruction_curve(subject, split, sigma, measure) for subject in steered]
 of_denoiser = {
-    "peak of $G$": {name: [peak(c, seed=seed).height for c in found[: len(weights)]] for name, found in curves.items()},
-    "$G$ in features": {name: [curve.peak for curve in found] for name, found in in_features.items()},
-    "gap of rFD": {name: [dg.Estimate(r.gap[0], r.stderr[0], r.n) for r in found] for name, found in rebuilt.items()},
+    "peak of $G$": {k: [peak(c, seed=seed).height for c in cs[: len(weights)]] for k, cs in curves.items()},
+    "$G$ in features": {name: [curve.peak for curve in of_guide] for name, of_guide in in_features.items()},
+    "gap of rFD": {name: [dg.Estimate(r.gap[0], r.stderr[0], r.n) for r in of_guide] for name, of_guide in rebuilt.items()},
 }
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 3.3))
-for ax, (label, found) in zip(axes, of_denoiser.items()):
-    draw.over_weights(weights, found, ax).axhline(0, color=plots.NEUTRAL, lw=0.8)
+for ax, (label, by_guide) in zip(axes, of_denoiser.items()):
+    draw.over_weights(weights, by_guide, ax).axhline(0, color=plots.NEUTRAL, lw=0.8)
     ax.set(ylabel=label)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5);
 
 # %% tags=["hide-input"]
 for kind, name in kinds.items():
-    change = difference_at(in_features[name][one], in_features[name][0], float(top[name]))
+    change = paired_difference_at(in_features[name][one], in_features[name][0], float(top[name]))
     glue(f"features_{kind}", judged(change, "+.2f"), display=False)
     (change,) = rebuilt[name][one].minus(rebuilt[name][0])
     glue(f"rfd_{kind}", judged(change, "+.2f"), display=False)
@@ -277,20 +284,21 @@ for kind, name in kinds.items():
 
 # %%
 followed, follows = {}, {}
-for name, found in drawn.items():
-    followed[name], follows[name] = paired_gaps(found, split, seed=seed)
-copied = {name: [dg.memorized_fraction(x, split.train.x) for x in found] for name, found in drawn.items()}
-seen, of_val = {name: [features(x) for x in found] for name, found in drawn.items()}, features(split.val.x)
-quality = {name: paired_frechet(found, of_val, seed=seed) for name, found in seen.items()}
-entropy = {name: [class_entropies(class_probabilities(x)) for x in found] for name, found in drawn.items()}
+for name, sets in drawn.items():
+    followed[name], follows[name] = paired_gaps(sets, split, seed=seed)
+copied = {name: [dg.memorized_fraction(x, split.train.x) for x in sets] for name, sets in drawn.items()}
+of_samples = {name: [classifier_features(x) for x in sets] for name, sets in drawn.items()}
+of_val = classifier_features(split.val.x)
+quality = {name: paired_frechet(sets, of_val, seed=seed) for name, sets in of_samples.items()}
+entropy = {name: [class_entropies(class_probabilities(x)) for x in sets] for name, sets in drawn.items()}
 real_entropy = dg.Estimate.mean(class_entropies(class_probabilities(split.val.x)))
-of_samples = {
+panels = {
     "memorized fraction": (copied, dg.memorized_fraction(split.val.x, split.train.x)),
     "Fréchet distance": (
-        {k: q[0] for k, q in quality.items()}, dg.frechet_distance(features(split.rest.x[:n]), of_val)
+        {k: q[0] for k, q in quality.items()}, dg.frechet_distance(classifier_features(split.holdout.x[:n]), of_val)
     ),
     "class entropy (nats)": (
-        {k: [dg.Estimate.mean(e) for e in found] for k, found in entropy.items()}, real_entropy
+        {k: [dg.Estimate.mean(e) for e in of_sets] for k, of_sets in entropy.items()}, real_entropy
     ),
 }
 
@@ -299,35 +307,35 @@ fig, axes = plt.subplots(2, 3, figsize=(9.5, 5.8))
 draw.denoiser_and_samples(weights, toy_peaks, toy_gaps, axes[0, 0]).set_title("toy model")
 for ax, (kind, name) in zip(axes[0, 1:], kinds.items()):
     draw.denoiser_and_samples(weights, of_denoiser["peak of $G$"][name], followed[name], ax).set_title(kind)
-for ax, (label, (found, null)) in zip(axes[1], of_samples.items()):
-    draw.over_weights(weights, found, ax, float(null)).set(ylabel=label)
-axes[1, 0].set(ylim=(-0.02, max(0.1, *(1.5 * share for found in copied.values() for share in found))))
+for ax, (label, (by_guide, null)) in zip(axes[1], panels.items()):
+    draw.over_weights(weights, by_guide, ax, float(null)).set(ylabel=label)
+axes[1, 0].set(ylim=(-0.02, max(0.1, *(1.5 * float(share) for shares in copied.values() for share in shares))))
 axes[0, 0].legend(loc="upper left")
 axes[1, 2].legend(fontsize=8);
 
 # %% tags=["hide-input"]
 best, widened = {}, 1 - 0.05 / (len(weights) - 1)  # Bonferroni
-glue("copied_null", f"{float(of_samples['memorized fraction'][1]):.1%}", display=False)
+glue("copied_null", f"{float(panels['memorized fraction'][1]):.1%}", display=False)
 for kind, name in kinds.items():
     best[name] = b = min(range(len(weights)), key=lambda k: quality[name][0][k])
-    glue(f"samples_{kind}", follows[name][one].shown("+.3f"), display=False)
-    said = verbally(follows[name][one], "grows", "shrinks", "does not change measurably")
-    glue(f"says_{kind}", said, display=False)
+    glue(f"samples_{kind}", follows[name][one].format("+.3f"), display=False)
+    says = verbally(follows[name][one], "grows", "shrinks", "does not change measurably")
+    glue(f"says_{kind}", says, display=False)
     contrast = follows[name][one].minus(higher[name])
     words = ("more than the peak, as in the paper", "less than the peak, against the paper")
     glue(f"order_{kind}", verbally(contrast, *words, "not measurably more or less than the peak"), display=False)
-    glue(f"copied_{kind}", f"{copied[name][0].shown('.1%')} and {copied[name][-1].shown('.1%')}", display=False)
+    glue(f"copied_{kind}", f"{copied[name][0].format('.1%')} and {copied[name][-1].format('.1%')}", display=False)
     glue(f"advice_{kind}", judged(follows[name][-1]), display=False)
-    ends = [quality[name][0][k].shown(".2f") for k in (0, -1)]
+    ends = [quality[name][0][k].format(".2f") for k in (0, -1)]
     glue(f"quality_{kind}", " and ".join(ends), display=False)
     far = verbally(quality[name][1][-1], "further from", "nearer to", "neither measurably nearer to nor further from")
     glue(f"far_{kind}", far, display=False)
     surer = dg.Estimate.mean(entropy[name][-1] - entropy[name][0])
     beyond = dg.Estimate.mean(entropy[name][-1]).minus(real_entropy)
     words = ("above that of real images", "below that of real images: beyond clear, a caricature", "that of real images")
-    glue(f"entropy_{kind}", f"{surer.shown('+.2f')} nats, and ends {verbally(beyond, *words)}", display=False)
+    glue(f"entropy_{kind}", f"{surer.format('+.2f')} nats, and ends {verbally(beyond, *words)}", display=False)
     sure = verbally(quality[name][1][b].with_interval(widened), "", "measurably better", "not measurably better")
-    cost = f"the samples' gap then differs from that without guidance by {follows[name][b].shown('+.3f')}"
+    cost = f"the samples' gap then differs from that without guidance by {follows[name][b].format('+.3f')}"
     glue(f"best_{kind}", f"w = {weights[b]:g}, {sure} than none; {cost}" if b else "no guidance at all", display=False)
 
 # %% [markdown]
@@ -357,21 +365,21 @@ for kind, name in kinds.items():
 # either kind of guide. Guidance is at its largest weight, and changes are from no guidance.
 
 # %%
-grid, window, intervals, parts, far, middle_less = dg.edm_sigmas(settings.steps)[:-1], {}, {}, {}, {}, {}
+grid, window, intervals, parts, far, middle_less = sampler[:-1], {}, {}, {}, {}, {}
 for name in kinds.values():
     window[name] = peak_window(curves[name][0], grid)
     low, high = float(grid[window[name]].min()) * 0.99, float(grid[window[name]].max()) * 1.01
     intervals[name] = {"below": (0, low), "within": (low, high), "above": (high, 100), "everywhere": None}
-    within = [evaluate.samples(n=n, **at(name, weights[-1], ends)) for ends in intervals[name].values() if ends]
+    within = [samples(name, weights[-1], ends) for ends in intervals[name].values() if ends]
     inside = [*within, drawn[name][-1]]
     _, (_, *rises) = paired_gaps([drawn[name][0], *inside], split, seed=seed)
     _, (_, middle_less[name]) = paired_gaps([inside[-1], inside[1]], split, seed=seed)
-    _, (_, *moves) = paired_frechet([seen[name][0], *map(features, inside)], of_val, seed=seed)
+    _, (_, *moves) = paired_frechet([of_samples[name][0], *map(classifier_features, inside)], of_val, seed=seed)
     parts[name], far[name] = dict(zip(intervals[name], rises)), dict(zip(intervals[name], moves))
 fig, axes = plt.subplots(2, 2, figsize=(8, 4), sharey=True, sharex="col")
 for row, (kind, name) in zip(axes, kinds.items()):
-    for ax, found, label in zip(row, (parts[name], far[name]), ("samples' gap", "Fréchet distance")):
-        draw.changes(found, ax).set(xlabel=f"change of the {label}" if ax in axes[1] else "")
+    for ax, by_interval, label in zip(row, (parts[name], far[name]), ("samples' gap", "Fréchet distance")):
+        draw.changes(by_interval, ax).set(xlabel=f"change of the {label}" if ax in axes[1] else "")
     row[0].set_title(kind, loc="left")
 
 # %% tags=["hide-input"]
@@ -380,15 +388,15 @@ for kind, name in kinds.items():
     steps_in = [int((grid <= low).sum()), int(((grid > low) & (grid <= high)).sum()), int((grid > high).sum())]
     glue(f"interval_{kind}", f"{low:.2g} to {high:.2g}", display=False)
     glue(f"interval_steps_{kind}", "{}, {} and {}".format(*steps_in), display=False)
-    glue(f"interval_middle_{kind}", parts[name]["within"].shown("+.3f"), display=False)
-    glue(f"interval_all_{kind}", parts[name]["everywhere"].shown("+.3f"), display=False)
+    glue(f"interval_middle_{kind}", parts[name]["within"].format("+.3f"), display=False)
+    glue(f"interval_all_{kind}", parts[name]["everywhere"].format("+.3f"), display=False)
     words = ("more", "less", "not told apart")
-    glue(f"interval_less_{kind}", f"{verbally(middle_less[name], *words)}, {middle_less[name].shown('+.3f')}", display=False)
+    glue(f"interval_less_{kind}", f"{verbally(middle_less[name], *words)}, {middle_less[name].format('+.3f')}", display=False)
     lesser = min(("below", "within", "above"), key=far[name].get)
     gain = far[name][lesser].with_interval(1 - 0.05 / 3)
     helps = verbally(gain, "worse than no guidance", "better than no guidance", "not measurably better than no guidance")
-    glue(f"interval_best_{kind}", f"“{lesser}”: {far[name][lesser].shown('+.2f')}, {helps}", display=False)
-    glue(f"interval_cost_{kind}", f"{lesser}, Fréchet distance {far[name][lesser].shown('+.2f')} ({helps}), samples' gap "
+    glue(f"interval_best_{kind}", f"“{lesser}”: {far[name][lesser].format('+.2f')}, {helps}", display=False)
+    glue(f"interval_cost_{kind}", f"{lesser}, Fréchet distance {far[name][lesser].format('+.2f')} ({helps}), samples' gap "
          f"{judged(parts[name][lesser])}", display=False)  # fmt: skip
 
 # %% [markdown]
@@ -403,35 +411,40 @@ for kind, name in kinds.items():
 #
 # ## Onto the training data or off it?
 #
-# Chapter 3 placed trajectories between noisy validation images ($p = 0$) and noisy training images ($p = 1$),
-# {eq}`eq:place`. A guided trajectory goes elsewhere; towards the training data? The network's opinion is read from its
+# Chapter 3 put trajectories between noisy validation images ($p = 0$) and noisy training images ($p = 1$),
+# {eq}`eq:position`. A guided trajectory goes elsewhere; towards the training data? The network's opinion is read from its
 # predictions, where noisy images are shown to the same guided denoiser. Guidance makes predictions clearer, and what is
-# clearer is more similar to any real image; so the answer is taken from their *lean*, the similarity to training images
-# less that to as many validation images, in which this cancels. Similarity alone is drawn beside it. The states are judged
+# clearer is more similar to any real image; so the answer is taken from their *similarity difference*, the similarity to
+# training images less that to as many validation images, in which this cancels. Similarity alone is drawn beside it. The states are judged
 # without a network: by the shell ratio and by the concentration of the optimal denoiser's weights. All are taken over the
 # noise levels around the peak of the gap.
 
 # %%
 chosen = sorted({0, one, len(weights) - 1})
-trips = {name: {k: along.passages(split=split, n=settings.guidance_trajectories, **{**at(name, weights[k]),
-                "labels": labels[: settings.guidance_trajectories] if guides[name][0] == known else None})
-                for k in chosen} for name in kinds.values()}  # fmt: skip
-measures = {"lean": "lean of predictions", "similarity": "similarity", "shell": "shell ratio",
+trips = {
+    name: {
+        k: experiments.trajectory_stats(at(name, weights[k]), split, plan.n_trajectories, sampler, measure,
+                                        labels=classes(name, plan.n_trajectories))
+        for k in chosen
+    }
+    for name in kinds.values()
+}  # fmt: skip
+measures = {"similarity_gap": "similarity difference", "similarity": "similarity", "shell": "shell ratio",
             "concentration": "concentration"}  # fmt: skip
-placed = {
-    m: {name: [place(trip, m, levels=window[name], seed=seed) for trip in trips[name].values()] for name in trips}
+positions = {
+    m: {name: [relative_position(trip, m, levels=window[name], seed=seed) for trip in trips[name].values()] for name in trips}
     for m in measures
 }
 fig, axes = plt.subplots(1, 4, figsize=(10, 3), sharey=True)
 for ax, (m, label) in zip(axes, measures.items()):
-    draw.places_of_weights([weights[k] for k in chosen], placed[m], ax)
-    ax.set(title=label, ylabel="place $p$ around the peak" if ax is axes[0] else "")
+    draw.positions_of_weights([weights[k] for k in chosen], positions[m], ax)
+    ax.set(title=label, ylabel="relative position $p$ around the peak" if ax is axes[0] else "")
 axes[0].legend(fontsize=7);
 
 # %% tags=["hide-input"]
-def moved(name: str, measure: str) -> str:
+def moved(name: str, by: str) -> str:
     first, *_, final = trips[name].values()
-    change = place_change(final, first, measure, levels=window[name], seed=seed)
+    change = relative_position_change(final, first, by, levels=window[name], seed=seed)
     words = ("towards the training data", "away from the training data", "in neither direction measurably")
     if change.value != change.value:
         return "by an amount that is not defined"
@@ -444,13 +457,13 @@ for kind, name in kinds.items():
 
 # %% [markdown]
 # Changes are from $w = 0$ to {glue:text}`w_max:g`, judged trajectory by trajectory from the same noise, with 95 % intervals
-# in parentheses. Under classifier-free guidance the place moves, by the lean of the predictions,
-# {glue:text}`lean_classifier-free`; by their similarity, {glue:text}`similarity_classifier-free`; by the shell ratio of
+# in parentheses. Under classifier-free guidance the relative position moves, by the similarity difference of the
+# predictions, {glue:text}`similarity_gap_classifier-free`; by their similarity, {glue:text}`similarity_classifier-free`; by the shell ratio of
 # the states, {glue:text}`shell_classifier-free`; by their concentration, {glue:text}`concentration_classifier-free`.
 #
-# Under autoguidance it moves, by the lean, {glue:text}`lean_autoguidance`; by similarity,
+# Under autoguidance it moves, by the similarity difference, {glue:text}`similarity_gap_autoguidance`; by similarity,
 # {glue:text}`similarity_autoguidance`; by the shell ratio, {glue:text}`shell_autoguidance`; by the concentration,
-# {glue:text}`concentration_autoguidance`. A place is not defined where noisy training and validation images are not told
+# {glue:text}`concentration_autoguidance`. A position is not defined where noisy training and validation images are not told
 # apart, and bars that are longer than a panel leave it.
 #
 # ## Seeing less of the image
@@ -461,42 +474,40 @@ for kind, name in kinds.items():
 # less to see, one must see it more clearly to recognize it.
 
 # %%
-few = {"images": settings.window_images, **place_of}
-side = settings.train.data.size
-narrow = {}
-for size in (*settings.windows, side):
-    through = {"window": size, "stride": settings.window_stride, "progress": False}
-    (narrow[size],) = evaluate.without_luck(evaluate.gap_curves([last], split, sigmas, **through, **few), **held, **few)
+few, side = measure.with_(n_images=plan.window_n_eval), settings.train.data.size
+behind = [experiments.windowed(last, size, plan.window_stride) for size in (*plan.windows, side)]
+through = experiments.gap_curves(behind, split, sigmas, few)
+narrow = dict(zip((*plan.windows, side), experiments.adjusted_curves(through, split, reference, few)))
 tops = {size: peak(curve, seed=seed) for size, curve in narrow.items()}
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.1), width_ratios=(1.5, 1, 1))
 draw.gaps_of_windows(narrow, axes[0])
 draw.peaks_of_windows(tops, *axes[1:])
 
 # %% tags=["hide-input"]
-half = min(settings.windows, key=lambda size: abs(size - side / 2))
-clear = [size for size in settings.windows if tops[size].height.low > 0]  # whose gap has a top for sure
+half = min(plan.windows, key=lambda size: abs(size - side / 2))
+clear = [size for size in plan.windows if tops[size].height.low > 0]  # whose gap has a top for sure
 lower, _ = peak_change(narrow[half], narrow[side], seed=seed)
-shift = dg.Estimate(float("nan"), float("nan"), settings.window_images)  # not compared where there is no top
+shift = dg.Estimate(float("nan"), float("nan"), plan.window_n_eval)  # not compared where there is no top
 for narrowest in clear[:1]:
     _, shift = peak_change(narrow[narrowest], narrow[side], seed=seed)
 there = narrow[side].index(tops[side].sigma.value)
 apart = {size: (narrow[size].val_errors - narrow[size].train_errors)[there] for size in (half, side)}
-bare = dg.Estimate.mean(apart[half] - apart[side])  # G without its denominator
+difference = dg.Estimate.mean(apart[half] - apart[side])  # G without its denominator
 words = ("higher", "lower", "not measurably different")
-place_says = "no window's gap has a top for sure, so its place is not compared" if not clear else (
-    f"with the narrowest of these, {clear[0]} pixels, the logarithm of σ at the peak changes by {shift.shown('+.2f')}: "
+sigma_says = "no window's gap has a top for sure, so its place is not compared" if not clear else (
+    f"with the narrowest of these, {clear[0]} pixels, the logarithm of σ at the peak changes by {shift.format('+.2f')}: "
     f"the place is {verbally(shift, *words)}")  # fmt: skip
 for key, value in {
-    "half": half, "side": side, "lower": lower.shown("+.3f"), "lower_says": verbally(lower, *words),
-    "place_says": place_says, "clear": f"{len(clear)} of {len(settings.windows)} windows",
-    "bare": judged(bare, "+.4f"), "stride": settings.window_stride,
+    "half": half, "side": side, "lower": lower.format("+.3f"), "lower_says": verbally(lower, *words),
+    "sigma_says": sigma_says, "clear": f"{len(clear)} of {len(plan.windows)} windows",
+    "bare": judged(difference, "+.4f"), "stride": plan.window_stride,
     "blind": f"{float(narrow[half].train[there] / narrow[side].train[there]):.1f}",
 }.items():  # fmt: skip
     glue(key, value, display=False)
 
 # %% [markdown]
 # At about half the side, {glue:text}`half` of {glue:text}`side` pixels, the peak is {glue:text}`lower_says`: it changes by
-# {glue:text}`lower`. The gap has a top for sure with {glue:text}`clear`; {glue:text}`place_says`.
+# {glue:text}`lower`. The gap has a top for sure with {glue:text}`clear`; {glue:text}`sigma_says`.
 #
 # Mind what the comparison is. This network was trained on whole images and never saw a window, nor an image that ends
 # where a window does; windows start every {glue:text}`stride` pixels, so a pixel at the border lies in fewer of them. At
@@ -513,23 +524,24 @@ for key, value in {
 # each, drawn at random.
 
 # %%
-*_, transformer = dg.train(settings.networks["transformer"], root=results, device=device)
-asked = split.val[: settings.range_images]
-look = {
-    name: probes.ranges(snapshot, asked, sigmas, pixels=settings.range_pixels, **place_of)
+transformer = dg.trained(settings.gap.networks["transformer"], root=results, device=device)
+few_images = split.val[: plan.field_images]
+fields = {
+    name: experiments.receptive_fields(snapshot, few_images, sigmas, measure, pixels=plan.field_pixels)
     for name, snapshot in {"U-Net": last, "transformer": transformer}.items()
 }
 everywhere = torch.cartesian_prod(*2 * [torch.arange(side, dtype=torch.float64)])
 fig, ax = plt.subplots(figsize=(5.5, 3.2))
-draw.ranges_over_sigma(sigmas, look, float(torch.cdist(everywhere, everywhere).mean()), ax)
-glue("range_images", settings.range_images, display=False)
-glue("range_pixels", settings.range_pixels, display=False)
-for name, scores in look.items():
+means = {name: [dg.Estimate.mean(row).t_interval() for row in scores] for name, scores in fields.items()}
+draw.fields_over_sigma(sigmas, means, float(torch.cdist(everywhere, everywhere).mean()), ax)
+glue("range_images", plan.field_images, display=False)
+glue("range_pixels", plan.field_pixels, display=False)
+for name, scores in fields.items():
     rise = dg.Estimate.mean(scores[-1] - scores[0])
-    ends = [dg.Estimate.mean(scores[k]).shown(".1f") for k in (0, -1)]
+    ends = [dg.Estimate.mean(scores[k]).format(".1f") for k in (0, -1)]
     glue(f"range_{name}", " to ".join(ends), display=False)
     words = ("it rises", "it falls", "the change is not measurable")
-    glue(f"rise_{name}", verbally(rise.student(), *words), display=False)  # few images
+    glue(f"rise_{name}", verbally(rise.t_interval(), *words), display=False)  # few images
 
 # %% [markdown]
 # From the lowest to the highest noise the score goes from {glue:text}`range_U-Net` pixels in the U-Net
@@ -566,11 +578,11 @@ Scrubber(sliders, rows, [curve], title="Samples and gap against the guidance wei
 pairs = {"stop": ("earlier snapshot", -1, 0), "thin": ("smaller width", -1, 0), "classes": ("two networks", 0, -1)}
 for key, (name, k, base) in pairs.items():  # w = -1 is the guide itself
     noise = peaks[name].sigma.value
-    change = difference_at(curves[name][k], curves[name][base], noise)
-    error = error_change_at(raw[name][k], raw[name][base], noise)
+    change = paired_difference_at(curves[name][k], curves[name][base], noise)
+    error = relative_error_change(raw[name][k], raw[name][base], noise)
     glue(f"advice_{key}", f"G {judged(change)}; validation error {judged(error, '+.0%')}", display=False)
 noise = peaks["earlier snapshot"].sigma.value
-sharper = [found["earlier snapshot"][0].at(noise).stderr for found in (raw, curves)]
+sharper = [of_all["earlier snapshot"][0].at(noise).stderr for of_all in (raw, curves)]
 glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 
 # %% [markdown]
@@ -580,7 +592,7 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 # | you cannot tell a gap from the luck of the split | watch the *adjusted* gap, and alarm on its interval | its error bar is {glue:text}`advice_alarm` times shorter at the peak; {ref}`sec:gap` |
 # | the gap grows fast for the size of your data | a smaller network, or dropout | the smaller width against the main one: {glue:text}`advice_thin`; sizes and dropout in {ref}`sec:scaling` |
 # | few images a class | fewer, coarser classes | the network with classes against the one that never saw any, after as many images: {glue:text}`advice_classes`; granularity in {ref}`sec:scaling` |
-# | samples lean to the training set once they are guided | a smaller weight; another guide | change of the samples' gap at the largest weight: {glue:text}`advice_autoguidance` (autoguidance); {glue:text}`advice_classifier-free` (classifier-free) |
+# | samples come nearer to the training set once they are guided | a smaller weight; another guide | change of the samples' gap at the largest weight: {glue:text}`advice_autoguidance` (autoguidance); {glue:text}`advice_classifier-free` (classifier-free) |
 # | guidance is needed for quality | try it in an interval, and measure | the interval of the smallest distance, against no guidance: {glue:text}`interval_cost_autoguidance` (autoguidance); {glue:text}`interval_cost_classifier-free` (classifier-free) |
 # | $G$ is high, samples show nothing | look at trajectories, not at $G$ alone | {ref}`sec:trajectories`, where they run |
 #
@@ -589,10 +601,10 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 # What happens to the memory of a denoiser that is pushed away from a worse one? From $w = 0$ to {glue:text}`w_one:g`, and,
 # for trajectories, to {glue:text}`w_max:g`:
 #
-# | guidance | peak of $G$ | gap of the samples | which | and changes | place of trajectories, by the lean |
+# | guidance | peak of $G$ | gap of the samples | which | and changes | position of trajectories, by the similarity difference |
 # | --- | --- | --- | --- | --- | --- |
-# | classifier-free | {glue:text}`change_classifier-free` | {glue:text}`samples_classifier-free` | {glue:text}`says_classifier-free` | {glue:text}`order_classifier-free` | {glue:text}`lean_classifier-free` |
-# | autoguidance | {glue:text}`change_autoguidance` | {glue:text}`samples_autoguidance` | {glue:text}`says_autoguidance` | {glue:text}`order_autoguidance` | {glue:text}`lean_autoguidance` |
+# | classifier-free | {glue:text}`change_classifier-free` | {glue:text}`samples_classifier-free` | {glue:text}`says_classifier-free` | {glue:text}`order_classifier-free` | {glue:text}`similarity_gap_classifier-free` |
+# | autoguidance | {glue:text}`change_autoguidance` | {glue:text}`samples_autoguidance` | {glue:text}`says_autoguidance` | {glue:text}`order_autoguidance` | {glue:text}`similarity_gap_autoguidance` |
 #
 # And if the denoiser sees half of the image, its peak is {glue:text}`lower_says`.
 #
@@ -605,23 +617,23 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 # top for sure, if there is one.
 
 # %% tags=["hide-input"]
-found = []
+claims = []
 for kind, name in kinds.items():
     step = f"from $w$ = 0 to {weights[one]:g}, {kind}"
-    found.append(book.Claim(
+    claims.append(book.Claim(
         f"C10 ({kind}, samples)", "Guidance raises the gap of the samples.", f"change of the samples' gap {step}",
         *follows[name][one].with_interval(), above=0))  # fmt: skip
-    found.append(book.Claim(
+    claims.append(book.Claim(
         f"C10 ({kind}, contrast)", "It raises the gap of the samples by more than that of the denoiser.",
         f"the same change less that of the peak of $G$, {kind}",
         *follows[name][one].minus(higher[name]).with_interval(), above=0))  # fmt: skip
 book.ledger(
-    *found,
+    *claims,
     book.Claim("C11 (height)", "A restricted receptive field lowers the gap.",
                f"peak of $G$ with a window of {half} pixels less that with all {side}", *lower.with_interval(), below=0),
     book.Claim("C11 (difference)", "It lowers the difference of validation and training error, too.",
                f"change of the difference where the full gap peaks, with a window of {half} pixels, per pixel",
-               *bare.with_interval(), below=0),
+               *difference.with_interval(), below=0),
     book.Claim("C11 (place)", "It lowers the noise level of the peak.",
                rf"$\ln\sigma$ of the peak with a window of {min(clear, default=half)} pixels less that with all {side}",
                *shift.with_interval(), below=0),

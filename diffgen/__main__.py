@@ -2,7 +2,7 @@
 
 import sys
 
-from diffgen.cli import main
+from diffgen.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ of somebody else's are all called the same way, so one sampler and one set of me
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ NO_LABEL = -1
 """The class index of a row that carries no class: such a row is denoised unconditionally."""
 
 
-@runtime_checkable
 class Denoiser(Protocol):
     """An estimate of the clean data y behind x = y + σ n, n ~ N(0, I).
 
-    The contract, which `tests/test_contract.py` holds every implementation to:
+    A protocol of one call, which `isinstance` can't check: print would pass. What makes a denoiser is the contract, which
+    `tests/test_contract.py` holds every implementation to:
 
     - rows are independent: the estimate for a row does not depend on the other rows;
     - a scalar σ equals the same σ repeated for every row;
@@ -87,3 +87,11 @@ def score(denoised: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
 def noise(denoised: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
     """The noise that the denoiser sees in x, n = (x − D(x; σ)) / σ: also dx/dσ of the probability-flow ODE."""
     return (x - denoised) / expand(sigma, x)
+
+
+def device_of(denoiser: Denoiser, default: torch.device) -> torch.device:
+    """Where the denoiser computes: the device of its first parameter or buffer, or the default if it has none."""
+    if isinstance(denoiser, torch.nn.Module):
+        for tensor in (*denoiser.parameters(), *denoiser.buffers()):
+            return tensor.device
+    return default

@@ -1,4 +1,4 @@
-"""Denoisers made of denoisers: in batches, guided, swapped in a window of σ, with a restricted receptive field."""
+"""Denoisers made of denoisers: in chunks, guided, switched in a window of σ, with a restricted receptive field."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Unconditional(nn.Module):
         return self.base(x, sigma)
 
 
-class Batched(nn.Module):
+class Chunked(nn.Module):
     """The same denoiser, called with at most `rows` rows at a time: it changes memory and speed, not the result.
 
     With it a whole set of samples follows its trajectories together, so that what concerns the set (a Fréchet distance
-    of the one-step predictions, say) can be measured level by level: `for state in trajectory(Batched(d), x, sigmas)`.
+    of the one-step predictions, say) can be measured level by level: `for state in trajectory(Chunked(d), x, sigmas)`.
 
     Raises:
         ValueError: rows < 1.
@@ -108,10 +108,10 @@ def _behind(denoiser: Denoiser) -> tuple[Denoiser, bool]:
     return (denoiser.base, True) if isinstance(denoiser, Unconditional) else (denoiser, False)
 
 
-class Swapped(nn.Module):
+class Switched(nn.Module):
     """Another denoiser at some noise levels: D_other where low ≤ σ ≤ high, D_main elsewhere.
 
-    The swap test samples with the late snapshot of a run and an early one, which has not memorized yet, inside a window
+    Experts for parts of the noise are switched so. As a test it samples with the late snapshot of a run and an early one, which has not memorized yet, inside a window
     of σ. If samples do not change, what the late one has memorized there does not matter for them. A batch whose rows
     lie on both sides costs an evaluation of both.
 

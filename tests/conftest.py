@@ -19,7 +19,7 @@ def tiny(**changes):
     import diffgen as dg
 
     data, network = dg.DataConfig(size=14, n_train=64, n_val=64), dg.UNetConfig(channels=4, multipliers=(1,))
-    given = {"batch": 64, "snapshots": 1, "first_snapshot": 64, "warmup": 64} | changes
+    given = {"batch": 64, "n_snapshots": 1, "first_snapshot": 64, "warmup": 64} | changes
     return dg.TrainConfig(data=data, network=network, **given)
 
 
@@ -40,7 +40,7 @@ class SmokeBook:
 
     def claims(self) -> list:
         """The claims of all chapters, from the ledgers that the executed notebooks carry."""
-        from diffgen.claims import Ledger
+        from diffgen.book.claims import Ledger
 
         found = []
         for path in sorted((self.out / "executed" / "smoke").glob("*.ipynb")):

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffgen import book, cli
-from diffgen.claims import FAILS, HOLDS, INCONCLUSIVE, Ledger
+from diffgen.book.claims import FAILS, HOLDS, INCONCLUSIVE, Ledger
 
 PARAMETERS = """\
 from typing import Literal

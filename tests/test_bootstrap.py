@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.metrics.bootstrap import area, bootstrap, overfit_onset, peak, peak_change, tails, vertex
+from diffgen.metrics.bootstrap import area, bootstrap, overfit_onset, peak, peak_change, percentile_interval, parabolic_peak
 from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
@@ -33,11 +33,11 @@ def curve_of(gap, n, seed):
 @pytest.mark.parametrize("sigmas", [SIGMAS, torch.tensor([0.1, 0.3, 0.5, 1.0, 4.0, 5.0]).double()])
 def test_vertex_of_a_parabola_is_exact(sigmas):
     """On an uneven grid, and at its ends, as well."""
-    place, height = vertex(bump(sigmas), sigmas)
+    place, height = parabolic_peak(bump(sigmas), sigmas)
     assert place == pytest.approx(PLACE)
     assert height == pytest.approx(TOP)
     gaps = torch.stack([sigmas, -sigmas, bump(sigmas)])
-    place, height = vertex(gaps, sigmas)
+    place, height = parabolic_peak(gaps, sigmas)
     assert place.tolist() == pytest.approx([float(sigmas[-1]), float(sigmas[0]), PLACE])
     assert height.tolist() == pytest.approx([float(sigmas[-1]), -float(sigmas[0]), TOP])
 
@@ -89,7 +89,7 @@ def test_a_hard_image_does_not_move_an_onset():
 
 def test_confidence_is_checked():
     with pytest.raises(ValueError, match="confidence is 95"):
-        tails(torch.rand(10), 95)
+        percentile_interval(torch.rand(10), 95)
 
 
 def test_a_change_of_the_peak_is_that_of_pairs():

@@ -7,8 +7,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 import diffgen as dg
-from diffgen.metrics.clusters import kmeans, lloyd, spread_centres
-from diffgen.metrics.features import features
+from diffgen.features import kmeans, lloyd, spread_centres
+from diffgen.features import classifier_features
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:

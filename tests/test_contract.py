@@ -40,15 +40,15 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
     "dit": lambda: preconditioned(DiTConfig(width=16, depth=2, heads=2, dropout=0.1)),
     "dit, classes": lambda: preconditioned(DiTConfig(patch=4, width=16, depth=1), classes=3),
     "unconditional": lambda: dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)),
-    "batched": lambda: dg.Batched(dg.ErrorProne(POINTS, 0.7), rows=4),
-    "batched, classes": lambda: dg.Batched(dg.OptimalDenoiser(POINTS, CLASSES), rows=2),
+    "batched": lambda: dg.Chunked(dg.ErrorProne(POINTS, 0.7), rows=4),
+    "batched, classes": lambda: dg.Chunked(dg.OptimalDenoiser(POINTS, CLASSES), rows=2),
     "guided": lambda: dg.Guided(dg.OptimalDenoiser(POINTS), dg.ErrorProne(POINTS, 1.0), 0.8),
     "guided, classes": lambda: dg.Guided(
         dg.OptimalDenoiser(POINTS, CLASSES), dg.Unconditional(dg.OptimalDenoiser(POINTS, CLASSES)), 1.5, (0.3, 1.0)
     ),
     "guided, one network": lambda: one_network(),
-    "swapped": lambda: dg.Swapped(dg.OptimalDenoiser(POINTS), dg.GaussianDenoiser.fit(POINTS), 0.3, 1.0),
-    "swapped, classes": lambda: dg.Swapped(
+    "swapped": lambda: dg.Switched(dg.OptimalDenoiser(POINTS), dg.GaussianDenoiser.fit(POINTS), 0.3, 1.0),
+    "swapped, classes": lambda: dg.Switched(
         dg.OptimalDenoiser(POINTS, CLASSES), dg.ErrorProne(POINTS, 1.0, CLASSES), 0.3, 1.0
     ),
     "windowed": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5]), 5),

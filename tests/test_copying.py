@@ -9,8 +9,8 @@ from scipy.stats import mannwhitneyu, norm
 from torch import Tensor
 
 import diffgen as dg
-from diffgen.metrics.clusters import kmeans
-from diffgen.metrics.copying import authentic_fraction, copying_score, rank_sum, return_rate, returns
+from diffgen.features import kmeans
+from diffgen.metrics.copying import authentic_fraction, copying_score, rank_sum, recall_rate, returns
 from diffgen.metrics.neighbours import copies, originals
 from diffgen.metrics.overlap import noisy
 
@@ -149,8 +149,8 @@ def test_the_optimal_denoiser_returns_from_small_noise_and_not_from_large(images
     denoiser = dg.OptimalDenoiser(train.x)
     for sigma, expected in ((0.05, 1.0), (0.3, 1.0)):
         start = int((grid - sigma).abs().argmin())
-        assert return_rate(denoiser, train, grid[start:], n=100) == expected
-    lost = return_rate(denoiser, train, grid, n=100)
+        assert recall_rate(denoiser, train, grid[start:], n=100) == expected
+    lost = recall_rate(denoiser, train, grid, n=100)
     assert lost < 0.1
     assert lost.n == 100
 
@@ -159,10 +159,10 @@ def test_a_denoiser_without_memory_returns_by_chance_from_large_noise_and_to_eit
     """From small noise there is no way to get lost, whatever the denoiser: hence the null."""
     train, val, grid = images.train[:500], images.val[:500], dg.edm_sigmas(24)
     wiener = dg.GaussianDenoiser.fit(images.train.x[500:])
-    assert return_rate(wiener, train, grid, n=300) < 0.02
-    assert return_rate(wiener, train, dg.edm_sigmas(4, sigma_max=0.01), n=300) > 0.98
+    assert recall_rate(wiener, train, grid, n=300) < 0.02
+    assert recall_rate(wiener, train, dg.edm_sigmas(4, sigma_max=0.01), n=300) > 0.98
     middle = dg.edm_sigmas(12, sigma_max=0.08)
-    a, b = return_rate(wiener, train, middle), return_rate(wiener, val, middle)
+    a, b = recall_rate(wiener, train, middle), recall_rate(wiener, val, middle)
     assert 0.05 < a < 0.95
     assert abs(a - b) < 4 * math.hypot(a.stderr, b.stderr)
 
@@ -170,19 +170,19 @@ def test_a_denoiser_without_memory_returns_by_chance_from_large_noise_and_to_eit
 def test_a_return_by_hand() -> None:
     """Points 0 and 4; with D = x a trajectory stays where it starts, so it returns if |σ n| < 1."""
     points, sigma = torch.tensor([[0.0], [4.0]]), 1.2
-    still = returns(lambda x, s, labels: x, points, torch.tensor([sigma, 0.0]), seed=2)
+    still = recalled(lambda x, s, labels: x, points, torch.tensor([sigma, 0.0]), seed=2)
     x = noisy(points, sigma, seed=2)
     assert torch.equal(still, originals(x, points) == torch.arange(2))
-    assert returns(lambda x, s, labels: points[: len(x)].flip(0), points, torch.tensor([sigma, 0.0])).sum() == 0
+    assert recalled(lambda x, s, labels: points[: len(x)].flip(0), points, torch.tensor([sigma, 0.0])).sum() == 0
 
 
 def test_returns_do_not_depend_on_batches_and_carry_labels(images: dg.Split) -> None:
     train, grid = images.train[:150], dg.edm_sigmas(8, sigma_max=3.0)
     denoiser = dg.OptimalDenoiser(train.x, train.labels)
-    whole = returns(denoiser, train, grid)
-    assert torch.equal(returns(denoiser, train, grid, batch_size=40), whole)
-    assert torch.equal(returns(denoiser, train, grid, n=70), whole[:70])
-    assert whole.sum() > returns(denoiser, train.x, grid).sum()  # a class has fewer points to get lost among
+    whole = recalled(denoiser, train, grid)
+    assert torch.equal(recalled(denoiser, train, grid, batch_size=40), whole)
+    assert torch.equal(recalled(denoiser, train, grid, n=70), whole[:70])
+    assert whole.sum() > recalled(denoiser, train.x, grid).sum()  # a class has fewer points to get lost among
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_returns_do_not_depend_on_batches_and_carry_labels(images: dg.Split) -> 
         (lambda: rank_sum(randn(1), randn(5)), "a has 1 and b 5 numbers"),
         (lambda: copying_score(randn(30, 2), randn(30, 2), randn(30, 2), at_least=1), "at_least is 1"),
         (lambda: copying_score(randn(9, 2), randn(30, 2), randn(30, 2)), "cells is 5: none holds 20 samples"),
-        (lambda: return_rate(None, randn(5, 2), dg.edm_sigmas(3), n=6), "n is 6: with 5 points it is between 1 and 5"),
+        (lambda: recall_rate(None, randn(5, 2), dg.edm_sigmas(3), n=6), "n is 6: with 5 points it is between 1 and 5"),
     ],
 )
 def test_mistakes_are_named(call, message: str) -> None:

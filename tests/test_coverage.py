@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.metrics.adjust import adjusted
+from diffgen.metrics.control_variate import adjusted
 from diffgen.metrics.gap import GapCurve, fixed_noise
 from diffgen.rng import generator
 

@@ -24,8 +24,8 @@ def images_of(points: dg.Points) -> set[bytes]:
 
 def test_shapes_types_and_range(split: dg.Split) -> None:
     assert split.train.x.shape == (3000, 1, 14, 14)
-    assert (len(split.train), len(split.val), len(split.rest)) == (3000, 2000, 5000)
-    for part in (split.train, split.val, split.rest):
+    assert (len(split.train), len(split.val), len(split.holdout)) == (3000, 2000, 5000)
+    for part in (split.train, split.val, split.holdout):
         assert part.x.dtype == torch.float32
         assert part.labels.dtype == torch.long
         assert -1 <= part.x.min() < -0.99 < 0.9 < part.x.max() <= 1
@@ -36,7 +36,7 @@ def test_shapes_types_and_range(split: dg.Split) -> None:
 def test_no_image_is_in_two_parts(size: int) -> None:
     """By its pixels, not its index: the pool holds no image twice, at no size."""
     split = dg.load_data("fashion_mnist", size=size, n_train=4000, n_val=3000)
-    parts = [images_of(part) for part in (split.train, split.val, split.rest)]
+    parts = [images_of(part) for part in (split.train, split.val, split.holdout)]
     assert [len(p) for p in parts] == [4000, 3000, 3000]
     assert len(set.union(*parts)) == 10_000
 
@@ -44,7 +44,7 @@ def test_no_image_is_in_two_parts(size: int) -> None:
 def test_parts_are_identically_distributed(split: dg.Split) -> None:
     """Means and class frequencies differ by what chance allows: within 4 standard errors."""
     train, val = split.train, split.val
-    for a, b in ((train, val), (train, split.rest), (val, split.rest)):
+    for a, b in ((train, val), (train, split.holdout), (val, split.holdout)):
         brightness = [part.x.mean((1, 2, 3)) for part in (a, b)]
         stderr = sum(m.var() / len(m) for m in brightness).sqrt()
         assert (brightness[0].mean() - brightness[1].mean()).abs() < 4 * stderr
@@ -71,9 +71,9 @@ def test_smaller_sets_are_beginnings_of_larger_ones(split: dg.Split) -> None:
 def test_a_reference_is_trained_on_the_rest() -> None:
     config = dg.DataConfig(size=14, n_train=3000, n_val=2000)
     split, reference = config.load(), config.reference.load()
-    assert torch.equal(reference.train.x, split.rest.x)
+    assert torch.equal(reference.train.x, split.holdout.x)
     assert torch.equal(reference.val.x, split.val.x)
-    assert reference.rest is None
+    assert reference.holdout is None
     with pytest.raises(ValueError, match="leaves nothing of fashion_mnist for a reference"):
         config.reference.reference  # noqa: B018
     with pytest.raises(ValueError, match=r"skip \+ n_train \+ n_val is 6000 \+ 3000 \+ 2000 = 11000"):
@@ -89,7 +89,7 @@ def test_labels_belong_to_their_images(split: dg.Split) -> None:
 
 def test_the_whole_pool_can_be_used() -> None:
     split = dg.load_data("fashion_mnist", size=4, n_train=9000, n_val=1000)
-    assert split.rest is None
+    assert split.holdout is None
 
 
 def test_sizes_are_area_averages() -> None:
@@ -218,7 +218,7 @@ def test_a_damaged_file_of_the_70000_is_named(elsewhere: Path) -> None:
 @pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_all_70000_with_the_debian_package() -> None:
     split = dg.load_data("fashion_mnist_70k", size=4, n_train=60_000, n_val=5_000)
-    parts = [images_of(part) for part in (split.train, split.val, split.rest)]
+    parts = [images_of(part) for part in (split.train, split.val, split.holdout)]
     assert [len(p) for p in parts] == [60_000, 5_000, 5_000]
     assert len(set.union(*parts)) == 70_000
     assert (split.train.labels.bincount() - 6000).abs().max() < 200

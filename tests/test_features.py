@@ -7,7 +7,7 @@ import torch
 from sklearn.decomposition import PCA
 
 import diffgen as dg
-from diffgen.metrics.features import WEIGHTS, about, classifier, features, principal_components, resized
+from diffgen.features.classifier import WEIGHTS, about, classifier, features, principal_components, resized
 from diffgen.metrics.reconstruction import reconstruction_distance
 from diffgen.rng import generator
 

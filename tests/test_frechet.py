@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import diffgen as dg
-from diffgen.metrics.features import features, principal_components
+from diffgen.features import classifier_features, principal_components
 from diffgen.metrics.frechet import FrechetGap, _moments, _weighted_moments, frechet_gap
 from diffgen.rng import generator
 
@@ -123,8 +123,8 @@ def test_the_baselines_are_the_bias_of_few_points_and_cancel() -> None:
 def test_controls_of_the_gap() -> None:
     """Training images are nearer to the training set; fresh images and noise are as far from one as from the other."""
     split = dg.load_data("fashion_mnist", size=14, n_train=2000, n_val=1000)
-    rest, noise = split.rest.x[:2000], randn(2000, 1, 14, 14).float()
-    for space in (features, principal_components(split.rest.x[2000:], 20)):
+    rest, noise = split.holdout.x[:2000], randn(2000, 1, 14, 14).float()
+    for space in (features, principal_components(split.holdout.x[2000:], 20)):
         train, val = space(split.train.x), space(split.val.x)
         copied = frechet_gap(train, train, val, resamples=10)
         fresh = frechet_gap(space(rest), train, val, resamples=10)
@@ -138,7 +138,7 @@ def test_controls_of_the_gap() -> None:
 def test_the_gap_of_one_step_predictions_along_trajectories() -> None:
     """The optimal denoiser's are the mean of the training set at first, as far from either set, and copies at last."""
     train, val, sigmas = 0.5 * randn(200, 3), 0.5 * randn(200, 3, seed=1), dg.edm_sigmas(12)
-    denoiser, gaps = dg.Batched(dg.OptimalDenoiser(train), rows=64), []
+    denoiser, gaps = dg.Chunked(dg.OptimalDenoiser(train), rows=64), []
     for state in dg.trajectory(denoiser, 80 * randn(300, 3, seed=2), sigmas):
         gaps.append((float(state.sigma), frechet_gap(state.denoised, train, val, resamples=10).corrected))
     assert [sigma for sigma, _ in gaps] == sigmas.tolist()

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffgen as dg
-from diffgen.metrics.adjust import adjusted
+from diffgen.metrics.control_variate import adjusted
 from diffgen.metrics.bootstrap import bootstrap
-from diffgen.metrics.gap import GapCurve, difference, error_change_at
+from diffgen.metrics.gap import GapCurve, difference, relative_error_change
 from diffgen.rng import generator
 
 SIGMAS = dg.log_sigmas(5, 0.1, 10, dtype=torch.float64)
@@ -156,7 +156,7 @@ def test_empty_and_wrong_arguments_are_named():
 def test_a_change_of_the_validation_error_is_that_of_pairs():
     sigmas, before = torch.tensor([0.5, 2.0]), 1 + torch.rand(2, 50, generator=torch.Generator().manual_seed(0))
     a, b = (dg.GapCurve(sigmas, before, errors) for errors in (1.2 * before, before))
-    found = error_change_at(a, b, 1.9)
+    found = relative_error_change(a, b, 1.9)
     assert float(found) == pytest.approx(0.2, rel=1e-5)
     assert found.stderr == pytest.approx(0.2 * float(before[1].std() / before[1].mean()) / 50**0.5, rel=1e-4)
-    assert float(error_change_at(b, b, 0.5)) == error_change_at(b, b, 0.5).stderr == 0
+    assert float(relative_error_change(b, b, 0.5)) == relative_error_change(b, b, 0.5).stderr == 0

@@ -58,7 +58,7 @@ def test_identities_of_guidance(batch, w, seed):
     main, guide = MAIN(*given), OTHER(*given)
     assert torch.equal(dg.Guided(MAIN, OTHER, 0)(*given), main)
     assert torch.equal(dg.Guided(MAIN, MAIN, w)(*given), main)  # a denoiser that guides itself
-    torch.testing.assert_close(dg.Guided(MAIN, dg.Batched(MAIN), w)(*given), main)  # also if that can't be seen
+    torch.testing.assert_close(dg.Guided(MAIN, dg.Chunked(MAIN), w)(*given), main)  # also if that can't be seen
     torch.testing.assert_close(dg.Guided(MAIN, OTHER, w)(*given), main + w * (main - guide), rtol=1e-4, atol=1e-4)
 
 
@@ -108,7 +108,7 @@ def test_calls_are_as_few_as_can_be():
         (dg.Unconditional, 0.0, None, labels, [4]),
         (dg.Unconditional, 1.0, None, None, [4]),  # without classes the two are one
         (lambda d: d, 1.0, None, labels, [4]),
-        (lambda d: dg.Batched(d), 1.0, (0.3, 1.0), labels, [4, 2]),  # not seen to be the same: two calls
+        (lambda d: dg.Chunked(d), 1.0, (0.3, 1.0), labels, [4, 2]),  # not seen to be the same: two calls
     ]
     for make, w, interval, classes, calls in cases:
         base = Counted(MAIN)

@@ -48,7 +48,7 @@ def test_batches_are_as_large_as_asked_and_change_nothing() -> None:
     x, sigma, labels = randn(10, 2), torch.arange(1.0, 11.0), torch.arange(10)
     expected = x * sigma[:, None] + labels[:, None]
     for rows, batches in ((4, [4, 4, 2]), (10, [10]), (1, [1] * 10)):
-        assert torch.equal(dg.Batched(base, rows)(x, sigma, labels), expected)
+        assert torch.equal(dg.Chunked(base, rows)(x, sigma, labels), expected)
         assert sizes == batches
         sizes.clear()
 
@@ -57,13 +57,13 @@ def test_a_swap_is_the_other_denoiser_in_its_window_ends_included() -> None:
     main, other = dg.OptimalDenoiser(randn(9, 2)), dg.ErrorProne(randn(9, 2), 0.5)
     grid = dg.edm_sigmas(12, dtype=torch.float64)
     x, sigma = randn(12, 2, seed=1), grid[:-1]
-    swapped = dg.Swapped(main, other, low=float(grid[8]), high=float(grid[5]))  # levels that float32 rounds
+    swapped = dg.Switched(main, other, low=float(grid[8]), high=float(grid[5]))  # levels that float32 rounds
     inside = (torch.arange(12) >= 5) & (torch.arange(12) <= 8)
     expected = torch.where(inside[:, None], other(x, sigma), main(x, sigma))
     assert torch.equal(swapped(x, sigma), expected)
     for i in range(12):
         assert torch.equal(swapped(x[i : i + 1], sigma[i]), expected[i : i + 1])
-    everywhere, nowhere = dg.Swapped(main, other, 0, math.inf), dg.Swapped(main, other, 100, 200)
+    everywhere, nowhere = dg.Switched(main, other, 0, math.inf), dg.Switched(main, other, 100, 200)
     assert torch.equal(dg.sample(everywhere, 80 * x, grid), dg.sample(other, 80 * x, grid))
     assert torch.equal(dg.sample(nowhere, 80 * x, grid), dg.sample(main, 80 * x, grid))
 
@@ -73,8 +73,8 @@ def test_a_swap_calls_only_the_denoiser_that_it_needs() -> None:
         raise AssertionError
 
     x = randn(3, 2)
-    assert dg.Swapped(never, dg.ErrorProne(x, 0.5), 1, 2)(x, torch.tensor(1.5)).shape == (3, 2)
-    assert dg.Swapped(dg.ErrorProne(x, 0.5), never, 1, 2)(x, torch.tensor(2.5)).shape == (3, 2)
+    assert dg.Switched(never, dg.ErrorProne(x, 0.5), 1, 2)(x, torch.tensor(1.5)).shape == (3, 2)
+    assert dg.Switched(dg.ErrorProne(x, 0.5), never, 1, 2)(x, torch.tensor(2.5)).shape == (3, 2)
 
 
 def test_a_window_of_the_size_of_the_image_changes_nothing() -> None:
@@ -169,8 +169,8 @@ def test_training_noise_levels_are_log_normal() -> None:
         (lambda: dg.OptimalDenoiser(torch.zeros(3, 2))(torch.zeros(4, 3), 1.0), r"x has shape \(4, 3\)"),
         (lambda: dg.GaussianDenoiser.fit(torch.zeros(1, 2)), "a covariance needs"),
         (lambda: dg.ErrorProne(torch.zeros(3, 2), -1.0), "delta is -1"),
-        (lambda: dg.Batched(None, 0), "rows is 0: a batch has at least one"),
-        (lambda: dg.Swapped(None, None, 2.0, 1.0), "the window is 2 to 1: give low and high with"),
+        (lambda: dg.Chunked(None, 0), "rows is 0: a batch has at least one"),
+        (lambda: dg.Switched(None, None, 2.0, 1.0), "the window is 2 to 1: give low and high with"),
         (lambda: dg.Guided(None, None, 1.0, (2.0, 1.0)), r"interval is \(2.0, 1.0\)"),
         (lambda: dg.Windowed(None, 0), "size is 0"),
         (lambda: dg.Windowed(None, 4)(torch.zeros(1, 1, 3, 9), 1.0), "a window of 4 needs"),

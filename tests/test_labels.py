@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 import diffgen as dg
 from diffgen.data import DataConfig
 from diffgen.data.labels import relabelled
-from diffgen.metrics.features import features
+from diffgen.features import classifier_features
 from diffgen.nets import DiTConfig, UNetConfig
 from diffgen.runs import run_name
 
@@ -86,7 +86,7 @@ def test_errors_name_the_value(given, says):
 def test_a_network_is_trained_on_them(tmp_path):
     """Validation labels are known to the network, also where the training set has fewer."""
     data = DataConfig(size=7, n_train=16, n_val=64, labels="random", n_labels=12)
-    config = tiny(images=128, conditional=True).with_(data=data)
+    config = tiny(total_images=128, conditional=True).with_(data=data)
     *_, last = dg.train(config, root=tmp_path, progress=False)
     split = data.load()
     curve = dg.generalization_gap(last.denoiser(), split.train, split.val, torch.tensor([0.5]))
@@ -97,7 +97,7 @@ def test_a_network_is_trained_on_them(tmp_path):
 
 
 def test_a_runs_name_is_what_its_config_says_beside_defaults():
-    config = tiny(images=128)
+    config = tiny(total_images=128)
     assert run_name(config) == run_name(config.with_(label_dropout=0.1, clip=1)), "defaults, said or not, int or float"
     assert run_name(config) != run_name(config.with_(clip=2.0))
     assert run_name(config.with_(network=UNetConfig()))[-10:] != run_name(config.with_(network=DiTConfig()))[-10:]

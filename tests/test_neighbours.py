@@ -163,7 +163,7 @@ def test_intervals_of_a_share_cover(p: float) -> None:
     """Exactly, by summing the binomial, for 100 observations: near 0 and 1 they cover more than 95 %."""
     n, covered = 100, 0.0
     for k in range(n + 1):
-        low, high = Estimate.share(torch.arange(n) < k).interval()
+        low, high = Estimate.proportion(torch.arange(n) < k).interval()
         if low <= p <= high:
             covered += math.comb(n, k) * p**k * (1 - p) ** (n - k)
     assert covered >= 0.93
@@ -171,4 +171,4 @@ def test_intervals_of_a_share_cover(p: float) -> None:
 
 
 def test_a_share_of_none_is_not_certain() -> None:
-    assert Estimate.share(torch.zeros(50, dtype=torch.bool)).stderr > 0
+    assert Estimate.proportion(torch.zeros(50, dtype=torch.bool)).stderr > 0

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.checkpoint import read_tensors
+from diffgen.files import read_tensors
 from diffgen.runs import Run
-from diffgen.train import Training, accelerator_on
+from diffgen.training import Trainer, accelerator_on
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ["train", "--preset", "smoke", "--size", "4", "--images", "768", "--conditional"]
@@ -60,7 +60,7 @@ def test_bf16_computes_in_bf16_and_keeps_float32(monkeypatch):
     losses = {}
     for precision in ("no", "bf16", "no"):  # in one process, in any order
         config = small(precision=precision)
-        training = Training(config, split, accelerator_on("cpu", precision))
+        training = Trainer(config, split, accelerator_on("cpu", precision))
         losses[precision] = torch.stack(list(training))
         assert all(v.dtype == torch.float32 for v in training.tensors().values() if v.is_floating_point())
     assert not torch.equal(losses["no"], losses["bf16"])
@@ -70,9 +70,9 @@ def test_bf16_computes_in_bf16_and_keeps_float32(monkeypatch):
 def test_bf16_where_the_device_has_none_is_float32(monkeypatch):
     monkeypatch.setattr(sys.modules[Training.__module__], "has_bf16", lambda device: False)
     config, split = small(precision="bf16", seed=1), small().data.load()
-    without = Training(config, split, accelerator_on("cpu", "bf16"))
+    without = Trainer(config, split, accelerator_on("cpu", "bf16"))
     assert without.about["precision"] == "no"
-    assert torch.equal(torch.stack(list(without)), torch.stack(list(Training(small(seed=1), split))))
+    assert torch.equal(torch.stack(list(without)), torch.stack(list(Trainer(small(seed=1), split))))
 
 
 def test_a_device_that_is_not_there():

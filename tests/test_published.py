@@ -9,8 +9,8 @@ from conftest import ROOT
 
 import diffgen as dg
 from diffgen import book, evaluate
-from diffgen.runs import Run, find_run
-from diffgen.store import check
+from diffgen.runs import RunFolder, find_run
+from diffgen.experiments.publish import check
 
 STORED = ROOT / "results" / "standard"
 PRESET = dg.presets.standard()
@@ -30,9 +30,9 @@ def test_every_file_is_what_was_stored_and_says_how_it_came_about(path):
     run = Run(path)
     check(run)
     assert path.name == run.key, "the folder's name is that of its config"
-    assert run.about["seconds"] > 0
-    assert {"python", "torch", "numpy"} <= set(run.about["versions"])
-    assert run.about["machine"]["architecture"]
+    assert run.metadata["seconds"] > 0
+    assert {"python", "torch", "numpy"} <= set(run.metadata["versions"])
+    assert run.metadata["machine"]["architecture"]
     assert len(run.log)
 
 
@@ -40,7 +40,7 @@ def test_every_file_is_what_was_stored_and_says_how_it_came_about(path):
 def test_what_chapter_2_needs_is_there(name):
     config = PRESET.reference if name == "reference" else PRESET.networks[name]
     curves, sigmas = stored_curves(config)
-    assert [s.images for s in find_run(config, STORED).snapshots] == config.snapshot_images
+    assert [s.images_seen for s in find_run(config, STORED).snapshots] == config.snapshot_images
     assert all(curve.train_errors.shape == (len(sigmas), PRESET.evaluate) for curve in curves)
 
 

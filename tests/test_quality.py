@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffgen as dg
-from diffgen.metrics.features import CLASSES
+from diffgen.features.classifier import CLASSES
 from diffgen.metrics.quality import class_entropies, class_probabilities, paired_frechet
 
 

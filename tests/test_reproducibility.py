@@ -9,7 +9,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from torch import Tensor
 
 import diffgen as dg
-from diffgen.metrics.features import features
+from diffgen.features import classifier_features
 from diffgen.metrics.reproducibility import reproducibility
 
 

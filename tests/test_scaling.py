@@ -9,13 +9,13 @@ from conftest import tiny
 import diffgen as dg
 from diffgen import evaluate
 from diffgen.data import DataConfig
-from diffgen.metrics.features import features
-from diffgen.metrics.gap import difference_at
-from diffgen.metrics.laws import crossing_time
+from diffgen.features import classifier_features
+from diffgen.metrics.gap import paired_difference_at
+from diffgen.metrics.scaling_laws import crossing_time
 from diffgen.nets import DiTConfig
 from diffgen.scaling import Scaling, contrast, measured
 
-BASE = tiny(images=128, snapshots=2).with_(data=DataConfig(size=7, n_train=24, n_val=32))
+BASE = tiny(total_images=128, n_snapshots=2).with_(data=DataConfig(size=7, n_train=24, n_val=32))
 PLAN = Scaling(
     base=BASE, n_train=(24, 40), channels=(4, 8), middle=(24, 4), clusters=(3,),
     transformer=DiTConfig(patch=7, width=16, depth=1), reference_images=64, sigmas=3, evaluate=24, samples=40, steps=2,
@@ -116,7 +116,7 @@ def test_a_contrast_is_over_common_images_and_of_errors_of_one_kind(root):
     assert float(found) == pytest.approx(float(ratio - b.gap[1]), abs=1e-6)
     assert float(contrast(few, few, sigma)) == contrast(few, few, sigma).stderr == 0
     both = [measured(PLAN.runs[n], PLAN, root=root, progress=False) for n in ("n24-width4", "n24-width8")]
-    expected = difference_at(both[0].curves[-1], both[1].curves[-1], sigma)
+    expected = paired_difference_at(both[0].curves[-1], both[1].curves[-1], sigma)
     assert float(contrast(*both, sigma)) == pytest.approx(float(expected))
 
 
@@ -130,4 +130,4 @@ def test_times_are_those_of_the_laws(root):
 
 
 def without_labels(split):
-    return type(split)(*(type(p)(p.x) for p in (split.train, split.val, split.rest)))
+    return type(split)(*(type(p)(p.x) for p in (split.train, split.val, split.holdout)))

@@ -20,9 +20,9 @@ import torch
 from test_runs import small, train
 
 import diffgen as dg
-from diffgen import cli
-from diffgen.checkpoint import read_tensors
-from diffgen.store import store
+from diffgen.cli import app as cli
+from diffgen.files import read_tensors
+from diffgen.experiments.publish import store
 from diffgen.sweep import Sweep, progress
 from diffgen.sweep import run as running
 from diffgen.sweep.estimate import LIBRARIES, disk, memory, size_of
@@ -40,9 +40,9 @@ import torch
 
 import diffgen as dg
 from diffgen.sweep import Sweep
-from diffgen.train import Training
+from diffgen.training import Trainer
 
-HERE, STEP = Path(__file__).parent, Training.step
+HERE, STEP = Path(__file__).parent, Trainer.step
 
 
 def note(file, *words):
@@ -61,13 +61,13 @@ def step(self):
 
 
 if Path(sys.argv[0]).name == "job.py":  # not in the tests' own process
-    Training.step = step
+    Trainer.step = step
 
 
 def config(seed, batch=32):
     data = dg.DataConfig(size=28, n_train=32, n_val=16)
     network = dg.UNetConfig(channels=12 if batch > 32 else 4, multipliers=(1,))
-    stops = {"images": 640, "snapshots": 3, "first_snapshot": 64}
+    stops = {"total_images": 640, "n_snapshots": 3, "first_snapshot": 64}
     return dg.TrainConfig(data=data, network=network, batch=batch, seed=seed, **stops)
 
 
@@ -212,7 +212,7 @@ def test_dry_run_has_all_numbers_and_writes_nothing(mine, tmp_path, capsys):
 
 
 def test_the_plan_knows_how_far_runs_are_and_how_fast_such_runs_were(tmp_path):
-    config, longer = small(), small(images=6_400)
+    config, longer = small(), small(total_images=6_400)
     iterator = dg.train(config, root=tmp_path, progress=False)
     next(iterator)
     iterator.close()  # as a kill does

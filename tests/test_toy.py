@@ -17,7 +17,7 @@ from diffgen.data.toy import ToyConfig, circle, manifold, plane
 from diffgen.metrics import toy
 from diffgen.metrics.gap import generalization_gap
 from diffgen.metrics.neighbours import nearest
-from diffgen.toy_network import toy_config, train_toy
+from diffgen.training.toy import toy_config, train_toy
 
 PUBLISHED = {2.2: (0.104, 0.097), 2.0: (0.161, 0.152), 1.8: (0.249, 0.238), 1.6: (0.387, 0.370), 1.4: (0.603, 0.577),
              1.2: (0.954, 0.912)}  # fmt: skip
@@ -312,7 +312,7 @@ def test_fit_finds_the_error_that_made_the_data():
 
 
 def test_a_network_can_be_trained_on_the_toy():
-    config = toy_config(400, width=16, snapshots=2)
+    config = toy_config(400, width=16, n_snapshots=2)
     networks = dict(train_toy(config))
     assert list(networks) == [100, 400]
     before, after = (toy.expected_error(net, TRAIN, [1.0]).mean() for net in networks.values())

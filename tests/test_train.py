@@ -11,25 +11,26 @@ import torch
 
 import diffgen as dg
 from diffgen import evaluate, loop
-from diffgen.checkpoint import DamagedFile, read_tensors, write_tensors
-from diffgen.ema import HalfLife, PowerFunction, averaged
+from diffgen.files import DamagedFile, read_tensors, write_tensors
+from diffgen.training.ema import HalfLife, PowerFunction, averaged
 from diffgen.runs import CONFIG, Run, find_run
-from diffgen.train import Training, batch_order
+from diffgen.training import Trainer
+from diffgen.training.trainer import batch_order
 
 
 def small(**changes):
     data = dg.DataConfig(name="fashion_mnist", size=4, n_train=48, n_val=16)
     network = dg.UNetConfig(channels=4, multipliers=(1, 2), dropout=0.1)
     ema = (HalfLife(images=200), PowerFunction(std=0.1))
-    defaults = {"images": 1_600, "batch": 16, "snapshots": 3, "first_snapshot": 200, "ema": ema, "conditional": True}
+    defaults = {"total_images": 1_600, "batch": 16, "n_snapshots": 3, "first_snapshot": 200, "ema": ema, "conditional": True}
     return dg.TrainConfig(**{"data": data, "network": network, **defaults, **changes})
 
 
 def test_training_lowers_the_loss(tmp_path):
-    snapshots = list(dg.train(small(images=3_200), root=tmp_path, progress=False))
+    snapshots = list(dg.train(small(total_images=3_200), root=tmp_path, progress=False))
     log = snapshots[-1].run.log
     assert log.loss.iloc[-1] < 0.8 * log.loss.iloc[0]
-    assert [s.images for s in snapshots] == small(images=3_200).snapshot_images
+    assert [s.images_seen for s in snapshots] == small(total_images=3_200).snapshot_images
 
 
 def test_a_finished_run_is_found_and_not_repeated(tmp_path):
@@ -50,7 +51,7 @@ def test_configs_survive_json():
 
 def test_restored_training_goes_on_equal_to_the_bit():
     split = small().data.load()
-    straight, stopped, resumed = (Training(small(), split) for _ in range(3))
+    straight, stopped, resumed = (Trainer(small(), split) for _ in range(3))
     for _ in range(10):
         straight.step()
     for _ in range(6):
@@ -99,7 +100,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_the_same(tmp_path):
     (whole,), (killed,) = (list((tmp_path / name).iterdir()) for name in ("whole", "killed"))
     assert (whole / "log.jsonl").read_bytes() == (killed / "log.jsonl").read_bytes()
     for a, b in zip(Run(whole).snapshots, Run(killed).snapshots, strict=True):
-        assert a.images == b.images
+        assert a.images_seen == b.images_seen
         for name, tensor in read_tensors(a.path)[0].items():
             assert torch.equal(tensor, read_tensors(b.path)[0][name]), name
 

@@ -14,7 +14,7 @@ from traitlets import TraitError
 from diffgen.data.toy import manifold
 from diffgen.metrics.toy import expected_error, expected_gap, gap_map
 from diffgen.optimal import ErrorProne, OptimalDenoiser
-from diffgen.sample import trajectory
+from diffgen.sampling import trajectory
 from diffgen.schedule import edm_sigmas
 from diffgen.widgets import FieldExplorer, TrajectoryPlayer
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 
-from diffgen.claims import Claim, Ledger, table
+from diffgen.book.claims import Claim, Ledger, table
 
 
 class ClaimsTable(nodes.General, nodes.Element):
@@ -61,10 +61,10 @@ def _claims(app, docname: str) -> list[Claim]:
 
 
 def _table(app, docname: str) -> str:
-    found = [(claim, name) for name in sorted(app.env.found_docs) for claim in _claims(app, name)]
-    found.sort(key=lambda pair: int(re.search(r"\d+|$", pair[0].id)[0] or 0))  # C2 before C10, else as in the chapters
-    links = {claim.id: app.builder.get_relative_uri(docname, name) for claim, name in found}
-    return table([claim for claim, _ in found], links) if found else "<p>No chapter has been executed yet.</p>"
+    claims = [(claim, name) for name in sorted(app.env.found_docs) for claim in _claims(app, name)]
+    claims.sort(key=lambda pair: int(re.search(r"\d+|$", pair[0].id)[0] or 0))  # C2 before C10, else as in the chapters
+    links = {claim.id: app.builder.get_relative_uri(docname, name) for claim, name in claims}
+    return table([claim for claim, _ in claims], links) if claims else "<p>No chapter has been executed yet.</p>"
 
 
 def _fill(app, doctree, docname):

@@ -1,7 +1,7 @@
 """Re-execute the chapters that are stale and build the site: `python tools/build_book.py --preset quick`.
 
-The preset `published` draws the chapters in STORED from the results of the preset standard that lie in results/, where
-they took hours, and computes the others with the preset quick.
+The preset `published` draws the chapters whose parameters are tagged `published` from the published results of the
+preset standard in results/, where they took hours, and computes the others with the preset quick.
 
 1. The pairs must agree (tools/pairs.py), the JavaScript is vendored (tools/vendor.py).
 2. Each chapter is executed into OUT/executed/PRESET/NN_name.ipynb, unless the one there carries the same
@@ -14,6 +14,7 @@ A chapter that fails leaves its last good notebook, the others still run, the si
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -28,7 +29,6 @@ from jupyter_book.sphinx import build_sphinx
 from diffgen import book
 
 ROOT = Path(__file__).resolve().parent.parent
-STORED = ["02_generalization_gap", "03_trajectories", "04_scaling_factors", "05_guidance"]
 STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py"]
 
 
@@ -56,7 +56,13 @@ def scale(chapter: Path, preset: str) -> dict[str, str]:
     """The parameters that say how much a chapter computes."""
     if preset != "published":
         return {"preset": preset}
-    return {"preset": "standard", "results": "results/standard"} if chapter.stem in STORED else {"preset": "quick"}
+    return {"preset": "standard", "results": "results/standard"} if is_published(chapter) else {"preset": "quick"}
+
+
+def is_published(chapter: Path) -> bool:
+    """Whether a chapter can be drawn from published results: its parameters' cell has the tag `published`."""
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    return any({"parameters", "published"} <= set(cell["metadata"].get("tags", [])) for cell in cells)
 
 
 def arguments(chapter: Path, texts: dict[str, str]) -> dict:
@@ -82,20 +88,27 @@ def stage(chapters: list[Path], preset: str, out: Path) -> Path:
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / page, folder / page)
     (folder / "_extra").symlink_to(ROOT / "_extra")
-    for table in sorted(ROOT.glob("results/standard/*/gap.csv")):  # what the tables of runs link to
-        (folder / "_root" / "results" / table.parent.name).mkdir(parents=True)
-        for name in (table.name, "config.json", "stored.json"):
-            shutil.copy(table.with_name(name), folder / "_root" / "results" / table.parent.name)
+    tables(ROOT / "results" / "standard", folder / "_root" / "results")
     for chapter in chapters:
         shutil.copy(out / "executed" / preset / chapter.name, folder / "chapters")
     return folder
+
+
+def tables(published: Path, target: Path) -> None:
+    """What the tables of runs link to: the gap curves of each published run, and those of all with the manifest."""
+    target.mkdir(parents=True)
+    for name in ("manifest.json", "gaps.csv"):
+        shutil.copy(published / name, target)
+    header, *lines = (published / "gaps.csv").read_text().splitlines()
+    for run, rows in itertools.groupby(lines, key=lambda line: line.partition(",")[0]):
+        (target / f"{run}.csv").write_text("\n".join([header, *rows, ""]))
 
 
 def content_key(folder: Path) -> str:
     """A hash of a folder's files and of what else makes the site: versions, vendored JavaScript, tables, this file."""
     digest = hashlib.sha256(repr(book.versions()).encode() + vendor.key().encode())
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]  # not through the link to _extra
-    for path in [*files, ROOT / "diffgen" / "claims.py", Path(__file__).resolve()]:
+    for path in [*files, ROOT / "diffgen" / "book" / "claims.py", Path(__file__).resolve()]:
         digest.update(f"{os.path.relpath(path, folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -136,7 +149,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument(
         "--preset",
         default="quick",
-        help="smoke, quick (the default), standard, paper, or published: standard from stored results",
+        help="smoke, quick (the default), standard, paper, or published: standard from published results",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "_build", help="where everything goes (default: _build)")
     parser.add_argument(

@@ -35,17 +35,17 @@ def notebook(source: Path) -> str:
 
 def problems(folder: Path = CHAPTERS) -> list[str]:
     """What is wrong with the pairs in a folder, a line each."""
-    found = []
+    wrong = []
     for source in sorted(folder.glob("[0-9][0-9]_*.py")):
         pair = source.with_suffix(".ipynb")
         if not pair.exists() or pair.read_text(encoding="utf-8") != notebook(source):
-            found.append(f"{pair.name} is not what {source.name} makes; run `python tools/pairs.py`")
+            wrong.append(f"{pair.name} is not what {source.name} makes; run `python tools/pairs.py`")
         elif '"parameters"' not in pair.read_text(encoding="utf-8"):
-            found.append(f"{source.name} has no cell tagged parameters; tag the cell that declares them")
+            wrong.append(f"{source.name} has no cell tagged parameters; tag the cell that declares them")
     for pair in folder.glob("[0-9][0-9]_*.ipynb"):
         if not pair.with_suffix(".py").exists():
-            found.append(f"{pair.name} has no .py; make it with `jupytext --to py:percent`")
-    return found
+            wrong.append(f"{pair.name} has no .py; make it with `jupytext --to py:percent`")
+    return wrong
 
 
 def main(args: list[str]) -> int:

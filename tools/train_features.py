@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from diffgen.checkpoint import write_tensors
-from diffgen.data.fashion_mnist import POOL_SIZES, read_pool, to_tensor
-from diffgen.metrics.features import WEIGHTS, Classifier, resized
+from diffgen.data.config import as_images
+from diffgen.data.fashion_mnist import FASHION_MNIST, FASHION_MNIST_70K
+from diffgen.features.classifier import WEIGHTS, Classifier, resized
+from diffgen.files import write_tensors
 
 SIZES = (28, 14, 7)
 BATCH = 128
@@ -27,8 +28,8 @@ BATCH = 128
 def accuracy(network: Classifier, x: Tensor, labels: Tensor) -> float:
     """The share of images that are given their class."""
     with torch.no_grad():
-        found = torch.cat([network(rows).argmax(1) for rows in x.split(1024)])
-    return (found == labels).double().mean().item()
+        guessed = torch.cat([network(rows).argmax(1) for rows in x.split(1024)])
+    return (guessed == labels).double().mean().item()
 
 
 def main() -> None:
@@ -38,10 +39,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    images, labels = read_pool("fashion_mnist_70k")
-    bundled = POOL_SIZES["fashion_mnist"]  # the pool begins with the bundled images
+    images, labels = FASHION_MNIST_70K.read()
+    bundled = FASHION_MNIST.pool_size  # the pool begins with the bundled images
     classes = torch.from_numpy(labels).long()
-    x = {size: to_tensor(images[bundled:], size) for size in SIZES}
+    x = {size: as_images(images[bundled:], size) for size in SIZES}
     network, started = Classifier(), time.monotonic()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
     steps = args.epochs * (len(classes[bundled:]) // BATCH)
@@ -60,8 +61,8 @@ def main() -> None:
                 bar.update()
                 bar.set_postfix(loss=f"{loss.item():.3f}")
     network.eval()
-    held_out = {size: accuracy(network, to_tensor(images[:bundled], size), classes[:bundled]) for size in SIZES}
-    about = {
+    held_out = {size: accuracy(network, as_images(images[:bundled], size), classes[:bundled]) for size in SIZES}
+    metadata = {
         "trained_on": "Fashion-MNIST, the publisher's training part, 60,000 images, at 28, 14 and 7 pixels a side",
         "held_out": "the publisher's test part, the 10,000 images bundled with diffgen",
         "accuracy": {str(size): round(value, 4) for size, value in held_out.items()},
@@ -70,8 +71,8 @@ def main() -> None:
         "torch": torch.__version__.split("+")[0],
         "license": "MIT",
     }
-    write_tensors(WEIGHTS, network.state_dict(), about)
-    print(about)
+    write_tensors(WEIGHTS, network.state_dict(), metadata)
+    print(metadata)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,12 @@ import gzip
 import hashlib
 import os
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+
+from diffgen.features import FeatureMap, classifier_features
 
 BUNDLED = Path(__file__).parent / "fashion_mnist"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -47,23 +46,40 @@ PUBLISHED_MD5 = {
 }
 """The checksums that the publisher states for the packed files, for the download."""
 
-POOLS = {"fashion_mnist": ("t10k",), "fashion_mnist_70k": ("t10k", "train")}
-POOL_SIZES = {"fashion_mnist": 10_000, "fashion_mnist_70k": 70_000}
+@dataclass(frozen=True)
+class FashionMNIST:
+    """A pool of Fashion-MNIST, a `Source`: some of the publisher's parts, one behind the other."""
+
+    name: str
+    parts: tuple[str, ...]
+    pool_size: int
+    version: int = 1
+    channels: int = 1
+    sizes: tuple[int, ...] = SIZES
+    class_names: tuple[str, ...] = CLASSES
+
+    @property
+    def features(self) -> FeatureMap:
+        """The bundled classifier."""
+        return classifier_features
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images (N, 1, 28, 28) and labels (N,), both uint8.
+
+        The part "t10k" comes with the package. The part "train" is looked for in the folder that the environment
+        variable DIFFGEN_DATA names, in Debian's, and in that of `download_fashion_mnist`.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            OSError: a file is damaged.
+        """
+        images = [_read(f"{part}-images-idx3-ubyte", header=16) for part in self.parts]
+        labels = [_read(f"{part}-labels-idx1-ubyte", header=8) for part in self.parts]
+        return np.concatenate(images).reshape(-1, 1, SIDE, SIDE), np.concatenate(labels)
 
 
-def read_pool(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read one of the `POOLS`: images (N, 28, 28) and labels (N,), both uint8.
-
-    The part "t10k" comes with the package. The part "train" is looked for in the folder that the environment variable
-    DIFFGEN_DATA names, in Debian's, and in that of `download_fashion_mnist`.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        OSError: a file is damaged.
-    """
-    images = [_read(f"{part}-images-idx3-ubyte", header=16) for part in POOLS[name]]
-    labels = [_read(f"{part}-labels-idx1-ubyte", header=8) for part in POOLS[name]]
-    return np.concatenate(images).reshape(-1, SIDE, SIDE), np.concatenate(labels)
+FASHION_MNIST = FashionMNIST("fashion_mnist", ("t10k",), 10_000)
+FASHION_MNIST_70K = FashionMNIST("fashion_mnist_70k", ("t10k", "train"), 70_000)
 
 
 def _find(file: str) -> Path:
@@ -93,18 +109,6 @@ def _read(file: str, header: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header)
 
 
-def to_tensor(images: np.ndarray, size: int) -> Tensor:
-    """Average bytes (N, 28, 28) over blocks to (N, 1, size, size), and scale 0…255 to [−1, 1], float32.
-
-    Raises:
-        ValueError: a size that does not divide the image into equal blocks, or too small to tell images apart.
-    """
-    if size not in SIZES:
-        raise ValueError(f"size is {size}: {SIDE} pixels average in equal blocks to {', '.join(map(str, SIZES))}")
-    pixels = torch.from_numpy(images).unsqueeze(1).float()
-    return F.avg_pool2d(pixels, SIDE // size).div_(127.5).sub_(1)
-
-
 def download_fashion_mnist(folder: str | Path | None = None) -> Path:
     """Download the 60,000 images that the package lacks (26 MB), check them, and return their folder.
 
@@ -117,6 +121,8 @@ def download_fashion_mnist(folder: str | Path | None = None) -> Path:
     Raises:
         ValueError: what arrived is not the published file.
     """
+    import pooch  # slow to import, and few need it
+
     path = _download_folder() if folder is None else Path(folder)
     files = pooch.create(path=path, base_url=PUBLISHED, registry={k: f"md5:{v}" for k, v in PUBLISHED_MD5.items()})
     for file in PUBLISHED_MD5:
@@ -125,4 +131,6 @@ def download_fashion_mnist(folder: str | Path | None = None) -> Path:
 
 
 def _download_folder() -> Path:
+    import pooch
+
     return Path(pooch.os_cache("diffgen")) / "fashion-mnist"

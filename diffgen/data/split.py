@@ -44,12 +44,12 @@ class Split:
     Args:
         train: what a denoiser is trained on, or what an optimal denoiser recalls.
         val: points of the same distribution that training never sees.
-        rest: a third set that is in neither, for reference denoisers and features; None if nothing is left.
+        holdout: a third set that is in neither, for reference denoisers and features; None if nothing is left.
     """
 
     train: Points
     val: Points
-    rest: Points | None = None
+    holdout: Points | None = None
 
     @cached_property
     def sigma_data(self) -> float:

@@ -1,4 +1,4 @@
-"""Figures of gap curves with their intervals: peak height and place, area in ln σ, overfit onset."""
+"""Figures of gap curves with their intervals: height and noise level of the peak, area in ln σ, overfit onset."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
 
-def bootstrap(curves: Sequence[GapCurve], *, draws: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
+def bootstrap(curves: Sequence[GapCurve], *, n_resamples: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Resample the images of curves over the same images: what E_train and E_val could have been, by chance.
 
-    Places are drawn with replacement, the same ones for every curve and noise level, so the spread of any function of
-    the result (a peak's height or place, a difference between snapshots) is its own. Place i holds the i-th image of
-    both splits, for these share their noise.
+    Rows are drawn with replacement, the same ones for every curve and noise level, so the spread of any function of
+    the result (a peak's height or noise level, a difference between snapshots) is its own. Row i holds
+    the i-th image of both splits, for these share their noise.
 
     Args:
         curves: C curves over the same images and noise levels.
-        draws: how many times to resample.
+        n_resamples: how many times to resample.
         seed: of the resampling.
 
     Returns:
-        E_train and E_val, each (draws, C, S). G is their ratio less 1.
+        E_train and E_val, each (n_resamples, C, S). G is their ratio less 1.
 
     Source: Efron 1979, *Bootstrap Methods: Another Look at the Jackknife*.
     """
     errors = [torch.stack([getattr(c, part).double() for c in curves]) for part in ("train_errors", "val_errors")]
-    places = max(e.shape[2] for e in errors)
-    picks = torch.randint(places, (draws, places), generator=generator(seed))
-    counts = torch.zeros(draws, places, dtype=torch.float64).scatter_add_(1, picks, torch.ones(draws, places).double())
+    rows = max(e.shape[2] for e in errors)
+    picks = torch.randint(rows, (n_resamples, rows), generator=generator(seed))
+    counts = torch.zeros(n_resamples, rows, dtype=torch.float64)
+    counts.scatter_add_(1, picks, torch.ones(n_resamples, rows, dtype=torch.float64))
     weights = [counts[:, : e.shape[2]] for e in errors]
     train, val = (torch.einsum("bn,csn->bcs", w / w.sum(1, keepdim=True), e) for w, e in zip(weights, errors))
     return train, val
@@ -44,21 +45,21 @@ def bootstrap_interval(
     curves: Sequence[GapCurve],
     *,
     confidence: float = 0.95,
-    draws: int = 1000,
+    n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
     """Any number read off curves, with its percentile interval when the images are drawn anew.
 
     Args:
-        statistic: of E_train and E_val, (draws, C, S) each, returns (draws,).
+        statistic: of E_train and E_val, (n_resamples, C, S) each, returns (n_resamples,).
         curves: C curves over the same images and noise levels.
         confidence: of the interval, which is widened to hold the number itself.
-        draws: bootstrap samples.
+        n_resamples: bootstrap samples.
         seed: of the bootstrap.
     """
     exact = (torch.stack([getattr(curve, part) for curve in curves])[None] for part in ("train", "val"))
     (value,) = statistic(*exact).tolist()
-    low, high = map(float, tails(statistic(*bootstrap(curves, draws=draws, seed=seed)), confidence))
+    low, high = map(float, percentile_interval(statistic(*bootstrap(curves, n_resamples=n_resamples, seed=seed)), confidence))
     return Interval(value, min(low, value), max(high, value))
 
 
@@ -78,8 +79,15 @@ def area(curve: GapCurve) -> Estimate:
     return Estimate(weights @ curve.gap, stderr, curve.n)
 
 
-def vertex(gap: Tensor, sigmas: Tensor) -> tuple[Tensor, Tensor]:
-    """The tops of curves between their noise levels: place σ and height, each (*), of gaps (*, S).
+class ParabolicPeak(NamedTuple):
+    """The tops of curves: noise level and height, (*) each."""
+
+    sigma: Tensor
+    height: Tensor
+
+
+def parabolic_peak(gap: Tensor, sigmas: Tensor) -> ParabolicPeak:
+    """The tops of curves between their noise levels, of gaps (*, S).
 
     The vertex of the parabola in ln σ through the highest point and its neighbours; at an end of the grid, or where no
     parabola opens downwards, the highest point itself.
@@ -87,7 +95,7 @@ def vertex(gap: Tensor, sigmas: Tensor) -> tuple[Tensor, Tensor]:
     gap, x = gap.double(), sigmas.double().log()
     top = gap.argmax(-1)
     if len(x) < 3:
-        return sigmas.double()[top], gap.amax(-1)
+        return ParabolicPeak(sigmas.double()[top], gap.amax(-1))
     i = top.clamp(1, len(x) - 2)
     a, b, c = (gap.gather(-1, (i + k).unsqueeze(-1)).squeeze(-1) for k in (-1, 0, 1))
     left, right = x[i] - x[i - 1], x[i + 1] - x[i]
@@ -95,9 +103,8 @@ def vertex(gap: Tensor, sigmas: Tensor) -> tuple[Tensor, Tensor]:
     slope = (b - a) / left + curvature * left
     inside = (top == i) & (curvature < 0)
     shift = torch.where(inside, -slope / (2 * curvature), torch.zeros_like(slope)).nan_to_num()
-    place = torch.where(inside, x[i] + shift, x[top])
-    height = torch.where(inside, b + slope * shift / 2, gap.amax(-1))
-    return place.exp(), height
+    log_sigma = torch.where(inside, x[i] + shift, x[top])
+    return ParabolicPeak(log_sigma.exp(), torch.where(inside, b + slope * shift / 2, gap.amax(-1)))
 
 
 class Peak(NamedTuple):
@@ -107,47 +114,49 @@ class Peak(NamedTuple):
     height: Interval
 
 
-def peak(curve: GapCurve, *, confidence: float = 0.95, draws: int = 1000, seed: int = 0) -> Peak:
-    """Where G(σ) is largest, and how large, each with an interval that knows that the place was picked.
+def peak(curve: GapCurve, *, confidence: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Peak:
+    """Where G(σ) is largest, and how large, each with an interval that knows that the noise level was picked.
 
-    A maximum over noise levels is on average larger than G at the true peak: chance lifts one place or another. The
+    A maximum over noise levels is on average larger than G at the true peak: chance lifts one level or another. The
     interval of the height, mirrored about the estimate (Davison and Hinkley's basic interval), leans against it. That
-    of the place is the percentile interval, which stays on the grid.
+    of the noise level is the percentile interval, which stays on the grid.
 
     Args:
         curve: of a denoiser, better adjusted.
         confidence: of both intervals.
-        draws: bootstrap samples.
+        n_resamples: bootstrap samples.
         seed: of the bootstrap.
 
     Source: Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 5.2.
     """
-    train, val = bootstrap([curve], draws=draws, seed=seed)
-    sigma, height = vertex(curve.gap, curve.sigmas)
-    sigmas, heights = vertex((val / train - 1)[:, 0], curve.sigmas)
-    low, high = tails(heights, confidence)
-    left, right = tails(sigmas, confidence)
-    place = Interval(*map(float, (sigma, torch.minimum(left, sigma), torch.maximum(right, sigma))))
-    return Peak(place, Interval(*map(float, (height, 2 * height - high, 2 * height - low))))
+    train, val = bootstrap([curve], n_resamples=n_resamples, seed=seed)
+    sigma, height = parabolic_peak(curve.gap, curve.sigmas)
+    sigmas, heights = parabolic_peak((val / train - 1)[:, 0], curve.sigmas)
+    low, high = percentile_interval(heights, confidence)
+    left, right = percentile_interval(sigmas, confidence)
+    at = Interval(*map(float, (sigma, torch.minimum(left, sigma), torch.maximum(right, sigma))))
+    return Peak(at, Interval(*map(float, (height, 2 * height - high, 2 * height - low))))
 
 
-def peak_change(a: GapCurve, b: GapCurve, *, draws: int = 1000, seed: int = 0) -> tuple[Estimate, Estimate]:
+def peak_change(a: GapCurve, b: GapCurve, *, n_resamples: int = 1000, seed: int = 0) -> tuple[Estimate, Estimate]:
     """How much higher the top of a's gap is than that of b's, and by how much ln σ it lies further up.
 
     Both curves are over the same images, so what those contribute to both cancels. The standard errors are those of a
-    bootstrap. That of the place means little where a curve has no top to speak of. That a maximum over noise levels is
+    bootstrap. That of the noise level means little where a curve has no top to speak of. That a maximum over noise levels is
     on average too high is not corrected, as `peak` does: most of it is common to both curves.
 
     Args:
         a, b: curves over the same images and noise levels.
-        draws: bootstrap samples.
+        n_resamples: bootstrap samples.
         seed: of the bootstrap.
     """
-    train, val = bootstrap([a, b], draws=draws, seed=seed)
-    exact, drawn = (vertex(gap, a.sigmas) for gap in (torch.stack([a.gap, b.gap])[None], val / train - 1))
-    place, height = (((x[:, 0] - x[:, 1]), (y[:, 0] - y[:, 1])) for x, y in
-                     zip((exact[0].log(), exact[1]), (drawn[0].log(), drawn[1])))  # fmt: skip
-    return Estimate(height[0], height[1].std(), a.n), Estimate(place[0], place[1].std(), a.n)
+    train, val = bootstrap([a, b], n_resamples=n_resamples, seed=seed)
+    exact, drawn = (parabolic_peak(gap, a.sigmas) for gap in (torch.stack([a.gap, b.gap])[None], val / train - 1))
+
+    def change(of: Tensor, of_drawn: Tensor) -> Estimate:
+        return Estimate((of[:, 0] - of[:, 1])[0], (of_drawn[:, 0] - of_drawn[:, 1]).std(), a.n)
+
+    return change(exact.height, drawn.height), change(exact.sigma.log(), drawn.sigma.log())
 
 
 class Onset(NamedTuple):
@@ -161,7 +170,7 @@ class Onset(NamedTuple):
     high: Tensor
 
 
-def overfit_onset(curves: Sequence[GapCurve], *, confidence: float = 0.95, draws: int = 1000, seed: int = 0) -> Onset:
+def overfit_onset(curves: Sequence[GapCurve], *, confidence: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Onset:
     """The snapshot after which the network gets worse at images that it has not seen, for each noise level.
 
     argmin over snapshots of E_val(σ), with the percentile interval when the images are drawn anew, the same ones for
@@ -170,18 +179,18 @@ def overfit_onset(curves: Sequence[GapCurve], *, confidence: float = 0.95, draws
     Args:
         curves: of the snapshots of a run, in the order of training, over the same images and noise levels.
         confidence: of the intervals.
-        draws: bootstrap samples.
+        n_resamples: bootstrap samples.
         seed: of the bootstrap.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419, fig. 2.
     """
     at = torch.stack([curve.val for curve in curves]).argmin(0)
-    low, high = tails(bootstrap(curves, draws=draws, seed=seed)[1].argmin(1), confidence)
+    low, high = percentile_interval(bootstrap(curves, n_resamples=n_resamples, seed=seed)[1].argmin(1), confidence)
     return Onset(at, torch.minimum(low.floor().long(), at), torch.maximum(high.ceil().long(), at))
 
 
-def tails(values: Tensor, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
-    """The quantiles of values (draws, *) that leave out equal parts at both ends, (*) each.
+def percentile_interval(values: Tensor, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
+    """The quantiles of values (n_resamples, *) that leave out equal parts at both ends, (*) each.
 
     Raises:
         ValueError: a confidence that is not between 0 and 1.

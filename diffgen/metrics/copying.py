@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from diffgen.data.split import Points
-from diffgen.denoiser import Denoiser
-from diffgen.guidance import Batched
-from diffgen.metrics.clusters import kmeans
+from diffgen.denoiser import Denoiser, device_of
+from diffgen.guidance import Chunked
+from diffgen.features import kmeans
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.gap import device_of
 from diffgen.metrics.neighbours import nearest, originals
 from diffgen.metrics.overlap import noisy
-from diffgen.sample import Step, heun, sample
+from diffgen.sampling import Step, heun, sample
 
 
 def authentic_fraction(samples: Tensor, train: Tensor) -> Estimate:
@@ -43,10 +42,10 @@ def authentic_fraction(samples: Tensor, train: Tensor) -> Estimate:
         raise ValueError("samples is empty: a share needs at least one sample")
     if len(train) < 2:
         raise ValueError(f"train has {len(train)} points: a neighbour of a neighbour needs two or more")
-    distance, index = (found[:, 0] for found in nearest(samples, train, k=1))
-    found, place = index.unique(return_inverse=True)
-    apart = nearest(train[found.to(train.device)].to(samples.device), train, k=2).distance[:, 1]
-    return Estimate.share(distance > apart[place])
+    distance, index = (column[:, 0] for column in nearest(samples, train, k=1))
+    originals_of, which = index.unique(return_inverse=True)
+    apart = nearest(train[originals_of.to(train.device)].to(samples.device), train, k=2).distance[:, 1]
+    return Estimate.proportion(distance > apart[which])
 
 
 class RankSum(NamedTuple):
@@ -73,8 +72,8 @@ def rank_sum(a: Tensor, b: Tensor) -> RankSum:
     n, m = len(a), len(b)
     if min(n, m) < 2:
         raise ValueError(f"a has {n} and b {m} numbers: a comparison of ranks needs two or more of each")
-    _, place, ties = torch.cat([a, b]).double().unique(return_inverse=True, return_counts=True)
-    ranks, ties = (ties.cumsum(0) - (ties - 1) / 2)[place], ties.double()
+    _, value, ties = torch.cat([a, b]).double().unique(return_inverse=True, return_counts=True)
+    ranks, ties = (ties.cumsum(0) - (ties - 1) / 2)[value], ties.double()
     # how many of the other sample each number exceeds: its rank among all less that among its own
     own = [_mid_ranks(values) for values in (a, b)]
     above = [(ranks[:n] - own[0]) / m, (ranks[n:] - own[1]) / n]
@@ -87,8 +86,8 @@ def rank_sum(a: Tensor, b: Tensor) -> RankSum:
 
 
 def _mid_ranks(values: Tensor) -> Tensor:
-    _, place, ties = values.double().unique(return_inverse=True, return_counts=True)
-    return (ties.cumsum(0) - (ties - 1) / 2)[place]
+    _, value, ties = values.double().unique(return_inverse=True, return_counts=True)
+    return (ties.cumsum(0) - (ties - 1) / 2)[value]
 
 
 def copying_score(
@@ -129,22 +128,22 @@ def copying_score(
     partition = kmeans(train.to(samples.device), cells, seed=seed)
     of_samples, of_held_out = partition.assign(samples), partition.assign(held_out.to(samples.device))
     to_samples, to_held_out = (nearest(x, train, k=1).distance[:, 0] for x in (samples, held_out.to(samples.device)))
-    weights, found = [], []
+    weights, scores = [], []
     for cell in range(cells):
         a, b = to_samples[of_samples == cell], to_held_out[of_held_out == cell]
         if min(len(a), len(b)) >= at_least:
             weights.append(len(b))
-            found.append((*rank_sum(a, b)[1:], len(a)))
-    if not found:
+            scores.append((*rank_sum(a, b)[1:], len(a)))
+    if not scores:
         raise ValueError(
             f"cells is {cells}: none holds {at_least} samples and as many held-out points, take fewer cells"
         )
     weight = torch.tensor(weights, dtype=torch.float64) / sum(weights)
-    z, stderr, n = torch.tensor(found, dtype=torch.float64).T
+    z, stderr, n = torch.tensor(scores, dtype=torch.float64).T
     return Estimate(weight @ z, (weight * stderr).square().sum().sqrt(), int(n.sum()))
 
 
-def returns(
+def recalled(
     denoiser: Denoiser,
     points: Points | Tensor,
     sigmas: Tensor,
@@ -178,22 +177,22 @@ def returns(
         raise ValueError(f"n is {n}: with {len(x)} points it is between 1 and {len(x)}")
     device = device_of(denoiser, x.device)
     start, classes = noisy(x[:n], float(sigmas[0]), seed).to(device), None if labels is None else labels[:n].to(device)
-    ends = sample(Batched(denoiser, batch_size), start, sigmas, classes, step).to(x.device)
+    ends = sample(Chunked(denoiser, batch_size), start, sigmas, classes, step).to(x.device)
     return originals(ends, x, ratio) == torch.arange(n, device=x.device)
 
 
-def return_rate(denoiser: Denoiser, points: Points | Tensor, sigmas: Tensor, **options) -> Estimate:
-    """How often trajectories that start on noisy training images return to that image: the share of `returns`.
+def recall_rate(denoiser: Denoiser, points: Points | Tensor, sigmas: Tensor, **options) -> Estimate:
+    """How often trajectories that start on noisy training images return to that image: the share of `recalled`.
 
     It asks whether a memorized field would be followed if one were on it. At small σ every denoiser returns, for there
     is no way to get lost; so its null is the same call with validation points for points, as many of them: a field that
     has memorized returns to training points more often, and from larger σ.
 
-    The arguments are those of `returns`.
+    The arguments are those of `recalled`.
 
     Returns:
         The share, with the standard error of independent starts.
 
     Source: the memorized fraction of Yoon et al. 2023, of trajectories that start on the noisy training data.
     """
-    return Estimate.share(returns(denoiser, points, sigmas, **options))
+    return Estimate.proportion(recalled(denoiser, points, sigmas, **options))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from torch import Tensor
 
@@ -20,7 +20,12 @@ class Interval(NamedTuple):
 
 
 class Estimate(float):
-    """A float that knows its standard error and its n: usable wherever a number is.
+    """A float that knows its standard error and its n.
+
+    It does not lose the error silently. Adding and multiplying by plain numbers takes the error along. What needs to
+    know how two estimates depend on each other is refused: write `a.minus(b)` for independent ones, a paired difference
+    for those over the same images, and `float(a)` where the error is meant to go. Comparing, printing and drawing work
+    as with any number.
 
     Attributes:
         stderr: standard error, in the units of the number.
@@ -49,7 +54,7 @@ class Estimate(float):
         return cls(values.mean(), values.std() / len(values) ** 0.5, len(values))
 
     @classmethod
-    def share(cls, hits: Tensor) -> Estimate:
+    def proportion(cls, hits: Tensor) -> Estimate:
         """The share of independent observations that are true, (n,) boolean.
 
         Its standard error is √(p̃ (1 − p̃) / ñ) with p̃ = (k + 2) / (n + 4) and ñ = n + 4, for k hits in n: the naive
@@ -78,19 +83,61 @@ class Estimate(float):
         """The number and its normal interval."""
         return Interval(float(self), *self.interval(confidence))
 
-    def student(self, confidence: float = 0.95) -> Interval:
+    def t_interval(self, confidence: float = 0.95) -> Interval:
         """The number with Student's interval, value ∓ t · stderr with t at n − 1 degrees of freedom: for few values."""
         from scipy.stats import t  # slow to import, and few need it
 
         reach = float(t.ppf((1 + confidence) / 2, self.n - 1)) * self.stderr
         return Interval(float(self), float(self) - reach, float(self) + reach)
 
+    def __add__(self, number: float) -> Estimate:
+        return self._plain(number, "+", float(self) + float(number), 1)
+
+    def __sub__(self, number: float) -> Estimate:
+        return self._plain(number, "-", float(self) - float(number), 1)
+
+    def __mul__(self, number: float) -> Estimate:
+        return self._plain(number, "*", float(self) * float(number), float(number))
+
+    def __truediv__(self, number: float) -> Estimate:
+        return self._plain(number, "/", float(self) / float(number), 1 / float(number))
+
+    def __radd__(self, number: float) -> Estimate:
+        return self + number
+
+    def __rsub__(self, number: float) -> Estimate:
+        return -self + number
+
+    def __rmul__(self, number: float) -> Estimate:
+        return self * number
+
+    def __neg__(self) -> Estimate:
+        return self * -1
+
+    def __pos__(self) -> Estimate:
+        return self
+
+    def _plain(self, number: float, sign: str, value: float, factor: float) -> Estimate:
+        """An estimate, moved or scaled by a number that is known."""
+        if isinstance(number, Estimate):
+            raise TypeError(
+                f"{self!r} {sign} {number!r}: the error depends on how the two do; take a.minus(b) for independent "
+                "ones, a paired difference for the same images, or float(a) without an error"
+            )
+        return Estimate(value, abs(factor) * self.stderr, self.n)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TypeError(f"{self!r} would lose its error here: take float(…) of it if that is meant")
+
+    __abs__ = __pow__ = __rpow__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+    __divmod__ = __rdivmod__ = __round__ = _refuse
+
     def minus(self, other: Estimate) -> Estimate:
         """The difference to an estimate that is independent of this one; its n is the smaller of both."""
         stderr = (self.stderr**2 + other.stderr**2) ** 0.5
         return Estimate(float(self) - float(other), stderr, min(self.n, other.n))
 
-    def shown(self, spec: str = ".3f") -> str:
+    def format(self, spec: str = ".3f") -> str:
         """The number and its standard error as text, both to the digits of a format specification."""
         return f"{float(self):{spec}} ± {self.stderr:{spec.lstrip('+')}}"
 

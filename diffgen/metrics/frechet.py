@@ -87,7 +87,7 @@ class FrechetGap(NamedTuple):
 
 
 def frechet_gap(
-    samples: Tensor, train: Tensor, val: Tensor, *, subsets: int = 5, resamples: int = 100, seed: int = 0
+    samples: Tensor, train: Tensor, val: Tensor, *, subsets: int = 5, n_resamples: int = 100, seed: int = 0
 ) -> FrechetGap:
     """The sample gap of the paper: are samples nearer to the training set than to the validation set, as distributions?
 
@@ -107,7 +107,7 @@ def frechet_gap(
     with s small: half the difference of the two is a draw's linear effect ℓ on a distance, half their sum, less the
     distance, its quadratic effect q. Where a distance is nothing but bias, as FD_tt is, and with it the gap of samples
     as good as data, q is all there is. A bootstrap, which meets the sample's own chance deviation as well, counts it
-    three times, and ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · resamples traces of
+    three times, and ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · n_resamples traces of
     roots of F×F matrices.
 
     Args:
@@ -115,20 +115,20 @@ def frechet_gap(
         train: features of training data, (N, *), N ≥ 4.
         val: features of validation data, (M, *), M ≥ 2.
         subsets: how many training subsets at most.
-        resamples: draws for the standard errors.
+        n_resamples: draws for the standard errors.
         seed: of the subsets and of the draws.
 
     Returns:
         `FrechetGap`: .to_val .to_train .train_val .train_train .raw .corrected, each with .stderr, .n and .interval().
 
     Raises:
-        ValueError: too few points, subsets or resamples below two, different F, or values that are not finite.
+        ValueError: too few points, subsets or n_resamples below two, different F, or values that are not finite.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (the gap and both baselines); Efron 1979 (the bootstrap, by
         whose counts points are weighted).
     """
-    if subsets < 2 or resamples < 2:
-        raise ValueError(f"subsets is {subsets} and resamples {resamples}: take two or more of each")
+    if subsets < 2 or n_resamples < 2:
+        raise ValueError(f"subsets is {subsets} and n_resamples {n_resamples}: take two or more of each")
     n = min(len(val), len(train) // 2)
     if n < 2:
         raise ValueError(f"train has {len(train)} points and val {len(val)}: give at least 4 and 2")
@@ -144,11 +144,11 @@ def frechet_gap(
     sets = [samples, val, *(train[part.to(train.device)] for part in parts)]
     exact = _gap_distances([_moments(x) for x in sets])
     more, less = [], []
-    for _ in range(resamples):
+    for _ in range(n_resamples):
         counts = [torch.randint(len(x), (len(x),), generator=random).bincount(minlength=len(x)).to(x) for x in sets]
-        for found, step in ((more, STEP), (less, -STEP)):
+        for distances, step in ((more, STEP), (less, -STEP)):
             weighted = [_weighted_moments(x, 1 + step * (count - 1)) for x, count in zip(sets, counts)]
-            found.append(_gap_distances(weighted))
+            distances.append(_gap_distances(weighted))
     more, less = torch.stack(more) - exact, torch.stack(less) - exact
     linear, quadratic = (more - less) / (2 * STEP), (more + less) / (2 * STEP**2)
 
@@ -171,9 +171,9 @@ def frechet_gap(
 def _gap_distances(moments: list[tuple[Tensor, Tensor]]) -> Tensor:
     """FD_gv, FD_gt, FD_tv, FD_tt, (4,), of samples, validation set and training subsets."""
     g, v, *t = moments
-    found = ([_distance(g, v)], [_distance(g, s) for s in t], [_distance(s, v) for s in t])
-    found += ([_distance(a, b) for a, b in pairwise(t)],)
-    return torch.stack([torch.stack(distances).mean() for distances in found]).cpu()
+    kinds = ([_distance(g, v)], [_distance(g, s) for s in t], [_distance(s, v) for s in t])
+    kinds += ([_distance(a, b) for a, b in pairwise(t)],)
+    return torch.stack([torch.stack(distances).mean() for distances in kinds]).cpu()
 
 
 def _weighted_moments(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

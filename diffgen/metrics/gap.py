@@ -11,26 +11,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffgen.data.split import Points
-from diffgen.denoiser import Denoiser
+from diffgen.denoiser import Denoiser, device_of
 from diffgen.loss import Norm, row_error
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.features import FeatureMap
+from diffgen.features import FeatureMap
 from diffgen.rng import generator
 
 IMAGES_AT_ONCE = 64
-"""Images that share one noise stream. Fixed, so that an image's noise depends on its place and the seed alone."""
-
-
-def device_of(denoiser: Denoiser, default: torch.device) -> torch.device:
-    """Where the denoiser computes: the device of its first parameter or buffer, or the default if it has none."""
-    if isinstance(denoiser, torch.nn.Module):
-        for tensor in (*denoiser.parameters(), *denoiser.buffers()):
-            return tensor.device
-    return default
+"""Images that share one noise stream. Fixed, so that an image's noise depends on its index and the seed alone."""
 
 
 def fixed_noise(x: Tensor, draws: int, seed: int, first: int) -> Tensor:
-    """The noise of up to `IMAGES_AT_ONCE` images from place `first` on, (len(x), draws, *), N(0, I).
+    """The noise of up to `IMAGES_AT_ONCE` images from index `first` on, (len(x), draws, *), N(0, I).
 
     It is the same for every σ, denoiser and split, so that differences between them are not differences in noise.
     """
@@ -109,9 +101,9 @@ def denoising_error(
         labels: classes, (N,), or None.
         draws: noise draws an image.
         norm: "mse", "l2" or "psnr".
-        features: φ, (B, *) → (B, F), in which errors are measured, for example `diffgen.metrics.features.features`;
+        features: φ, (B, *) → (B, F), in which errors are measured, for example `diffgen.features.classifier_features`;
             None measures them in the data space itself.
-        seed: of the noise. Image i of any split gets the noise of place i.
+        seed: of the noise. Image i of any split gets the noise of index i.
         batch_size: rows a call of the denoiser at most; it changes memory and speed, not the result.
         progress: show a bar.
 
@@ -178,9 +170,9 @@ class GapCurve:
     def influence(self) -> Tensor:
         """What each image contributes to the error of G(σ), (S, max(N_train, N_val)): independent terms of mean 0.
 
-        To first order G − E[G] = Σ_i u_i, u_i = (v_i − V) / (T N_val) − (V/T) (t_i − T) / (T N_train). Place i holds
+        To first order G − E[G] = Σ_i u_i, u_i = (v_i − V) / (T N_val) − (V/T) (t_i − T) / (T N_train). Row i holds
         the i-th image of both splits, for these share their noise and are not independent. Curves over the same images
-        have their influences in the same places, so differences and averages of G have the same sums of u.
+        have their influences in the same columns, so differences and averages of G have the same sums of u.
         """
         train, val = self.train_errors.double(), self.val_errors.double()
         (t, v), ratio = (self.train[:, None], self.val[:, None]), (self.val / self.train)[:, None]
@@ -215,7 +207,7 @@ class GapCurve:
         return Estimate(self.gap[i], self.stderr[i], self.n)
 
     def index(self, sigma: float) -> int:
-        """The place on the grid of the noise level nearest to `sigma` (in log σ)."""
+        """The index on the grid of the noise level nearest to `sigma` (in log σ)."""
         return int((self.sigmas.double().log() - math.log(sigma)).abs().argmin())
 
     @property
@@ -229,7 +221,7 @@ class GapCurve:
         return float(self.sigmas[self.gap.argmax()])
 
 
-def difference(a: GapCurve, b: GapCurve) -> tuple[Tensor, Tensor]:
+def paired_difference(a: GapCurve, b: GapCurve) -> tuple[Tensor, Tensor]:
     """G_a(σ) − G_b(σ) of two denoisers on the same images, and its standard error, each (S,).
 
     What the images contribute to both errors cancels: the standard error is that of Σ_i (u_i^a − u_i^b), see
@@ -244,13 +236,13 @@ def difference(a: GapCurve, b: GapCurve) -> tuple[Tensor, Tensor]:
     return a.gap - b.gap, ((u - w).square().sum(1) * a.n / (a.n - 1)).sqrt()
 
 
-def difference_at(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
-    """The `difference` of two gaps at the noise level of the grid nearest to `sigma` (in log σ)."""
-    (gap, stderr), i = difference(a, b), a.index(sigma)
+def paired_difference_at(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
+    """The `paired_difference` of two gaps at the noise level of the grid nearest to `sigma` (in log σ)."""
+    (gap, stderr), i = paired_difference(a, b), a.index(sigma)
     return Estimate(gap[i], stderr[i], a.n)
 
 
-def error_change_at(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
+def relative_error_change(a: GapCurve, b: GapCurve, sigma: float) -> Estimate:
     """By what share a's validation error is larger than b's, (E_val,a − E_val,b) / E_val,b, over the same images.
 
     At the noise level of the grid nearest to `sigma` (in log σ). The error is that of pairs; E_val,b is taken as known.

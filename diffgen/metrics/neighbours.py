@@ -85,8 +85,8 @@ def _nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tenso
     best = queries.new_zeros(len(queries), 0)
     index = best.long()
     for start, squared in comparisons(queries, references, at_least=k):
-        found = min(k, squared.shape[1])  # the last chunk may be shorter than k
-        new, where = squared.topk(found, dim=1, largest=False)
+        count = min(k, squared.shape[1])  # the last chunk may be shorter than k
+        new, where = squared.topk(count, dim=1, largest=False)
         best, keep = torch.cat([best, new], 1).topk(k, dim=1, largest=False)
         index = torch.cat([index, where + start], 1).gather(1, keep)
     columns = [torch.linalg.vector_norm(queries - references[i].double(), dim=1) for i in index.T]
@@ -148,7 +148,7 @@ def memorized_fraction(samples: Tensor, train: Tensor, ratio: float = 1 / 3) -> 
     """
     if not len(samples):
         raise ValueError("samples is empty: a share needs at least one sample")
-    return Estimate.share(copies(samples, train, ratio))
+    return Estimate.proportion(copies(samples, train, ratio))
 
 
 def nearest_similarity(queries: Tensor, references: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def nearest_similarity(queries: Tensor, references: Tensor) -> Tensor:
     return best
 
 
-class GapTerms(NamedTuple):
+class NeighbourTerms(NamedTuple):
     """Squared distances of queries to the nearest training and to the nearest validation point, (Q,) each.
 
     The neighbour gap is a ratio of their means; see `neighbour_gap`.
@@ -201,11 +201,11 @@ class GapTerms(NamedTuple):
         """The gap, with the standard error that comes from the queries (delta method for a ratio of means)."""
         return Estimate(self.ratio - 1, Estimate.mean(self.influence).stderr, len(self.to_train))
 
-    def minus(self, other: GapTerms) -> Estimate:
+    def minus(self, other: NeighbourTerms) -> Estimate:
         """The difference of two gaps whose queries belong together row by row, such as samples from the same noise.
 
         What a row contributes to both cancels. What the split does by chance need not, where queries of the one lie
-        elsewhere than those of the other: see `diffgen.metrics.luck.paired_gaps` for an error that knows of it.
+        elsewhere than those of the other: see `diffgen.metrics.split_variance.paired_gaps` for an error that knows of it.
 
         Raises:
             ValueError: not equally many queries.
@@ -216,10 +216,10 @@ class GapTerms(NamedTuple):
         return Estimate(self.ratio - other.ratio, stderr, len(self.to_train))
 
 
-def gap_terms(queries: Tensor, train: Tensor, val: Tensor) -> GapTerms:
+def neighbour_terms(queries: Tensor, train: Tensor, val: Tensor) -> NeighbourTerms:
     """The terms of `neighbour_gap`, to compare the gaps of paired queries. Both sets are cut to the smaller one."""
     n = min(len(train), len(val))
-    return GapTerms(*(nearest(queries, points[:n], k=1).distance[:, 0].square() for points in (train, val)))
+    return NeighbourTerms(*(nearest(queries, points[:n], k=1).distance[:, 0].square() for points in (train, val)))
 
 
 def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
@@ -230,7 +230,7 @@ def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
     gap of 0. Both sets are cut to the size of the smaller one, or the larger would be nearer by its size alone.
 
     The two sets differ by chance. Call it with fresh points of the same distribution for queries, such as
-    `Split.rest`, and subtract.
+    `Split.holdout`, and subtract.
 
     Args:
         queries: samples, or fresh points, (Q, *), Q ≥ 2.
@@ -240,4 +240,4 @@ def neighbour_gap(queries: Tensor, train: Tensor, val: Tensor) -> Estimate:
     Returns:
         The gap, with the standard error that comes from the queries (delta method for a ratio of means).
     """
-    return gap_terms(queries, train, val).gap
+    return neighbour_terms(queries, train, val).gap

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from diffgen.data.split import Points
-from diffgen.denoiser import Denoiser
-from diffgen.guidance import Batched
+from diffgen.denoiser import Denoiser, device_of
+from diffgen.guidance import Chunked
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.gap import IMAGES_AT_ONCE, device_of, fixed_noise
+from diffgen.metrics.gap import IMAGES_AT_ONCE, fixed_noise
 from diffgen.metrics.neighbours import comparisons, paired
 from diffgen.optimal import OptimalDenoiser
 
@@ -96,7 +96,7 @@ def _nearest_in(x: Tensor, train: Tensor, low: float, high: float) -> Tensor:
     x, train = paired(x, train)
     if not len(train):
         raise ValueError("train is empty: a shell lies around a training point, give at least one")
-    found = [x.new_zeros(0, dtype=torch.float64)]
+    distances = [x.new_zeros(0, dtype=torch.float64)]
     for rows in x.double().split(QUERIES_AT_ONCE) if len(x) else ():
         best, index = rows.new_full((len(rows),), math.inf), torch.zeros(len(rows), dtype=torch.long, device=x.device)
         squares = torch.linalg.vector_norm(rows, dim=1, keepdim=True).square()
@@ -104,8 +104,8 @@ def _nearest_in(x: Tensor, train: Tensor, low: float, high: float) -> Tensor:
             distance = rest.add_(squares).clamp_(min=0).sqrt_()
             off, where = (distance - distance.clamp(low, high)).abs_().min(1)
             index, best = torch.where(off < best, where + start, index), torch.minimum(off, best)
-        found.append(torch.linalg.vector_norm(rows - train[index].double(), dim=1))
-    return torch.cat(found)
+        distances.append(torch.linalg.vector_norm(rows - train[index].double(), dim=1))
+    return torch.cat(distances)
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def optimal_distances(
     """
     device, level = device_of(denoiser, x.device), torch.tensor(_scale(sigma), dtype=torch.float64)
     given = (x.to(device), level.to(device), None if labels is None else labels.to(device))
-    denoised, optimal = Batched(denoiser)(*given).to(x.device), _optimal(train)(x, level, labels)
+    denoised, optimal = Chunked(denoiser)(*given).to(x.device), _optimal(train)(x, level, labels)
     return (denoised.double() - optimal.double()).flatten(1).square().mean(1)
 
 
@@ -193,7 +193,7 @@ def overlap(
     level = torch.tensor(_scale(sigma), dtype=torch.float64)
     return Overlap(
         Estimate.mean(shell_ratios(x, sigma, points)),
-        Estimate.share(in_shells(x, sigma, points, c)),
+        Estimate.proportion(in_shells(x, sigma, points, c)),
         Estimate.mean(_optimal(train).posterior(x, level, labels)[1]),
         None if denoiser is None else Estimate.mean(optimal_distances(denoiser, x, sigma, train, labels)),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.features import ROWS_AT_ONCE, classifier
+from diffgen.features.classifier import ROWS_AT_ONCE, classifier
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.rng import generator
 
@@ -44,7 +44,7 @@ def class_entropies(probabilities: Tensor) -> Tensor:
 
 
 def paired_frechet(
-    sets: Sequence[Tensor], reference: Tensor, *, resamples: int = 50, seed: int = 0
+    sets: Sequence[Tensor], reference: Tensor, *, n_resamples: int = 50, seed: int = 0
 ) -> tuple[list[Estimate], list[Estimate]]:
     """Fréchet distances of several sets to one reference, and their differences from the first set's, as pairs.
 
@@ -55,7 +55,7 @@ def paired_frechet(
     Args:
         sets: features, (N, F) each.
         reference: features, (M, F).
-        resamples: bootstrap samples, 2 or more.
+        n_resamples: bootstrap samples, 2 or more.
         seed: of the bootstrap.
 
     Returns:
@@ -69,11 +69,11 @@ def paired_frechet(
     n = len(sets[0])
     if any(len(rows) != n for rows in sets):
         raise ValueError(f"sets have {[len(rows) for rows in sets]} rows: pairs need equally many")
-    if resamples < 2:
-        raise ValueError(f"resamples is {resamples}: a standard error needs two or more")
+    if n_resamples < 2:
+        raise ValueError(f"n_resamples is {n_resamples}: a standard error needs two or more")
     random = generator(seed, n)
     exact, drawn = [frechet_distance(rows, reference) for rows in sets], []
-    for _ in range(resamples):
+    for _ in range(n_resamples):
         pick, other = (torch.randint(k, (k,), generator=random) for k in (n, len(reference)))
         drawn.append([frechet_distance(rows[pick], reference[other]) for rows in sets])
     draws = torch.tensor(drawn, dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.features import FeatureMap, features
+from diffgen.features import FeatureMap, classifier_features
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import predictions
 from diffgen.rng import generator
@@ -67,8 +67,8 @@ def reconstruction_distance(
     val: Points,
     sigmas: Tensor,
     *,
-    features: FeatureMap = features,
-    resamples: int = 50,
+    features: FeatureMap = classifier_features,
+    n_resamples: int = 50,
     seed: int = 0,
     batch_size: int = 512,
 ) -> ReconstructionCurve:
@@ -81,7 +81,7 @@ def reconstruction_distance(
 
     Standard errors come from drawing the images, with their reconstructions, anew with replacement. Drawn images occur
     several times, so drawn distances lie above the estimate: their spread is used, not their place. Cost: 2 S (1 +
-    resamples) Fréchet distances; memory grows with N times the number of features, for one noise level at a time.
+    n_resamples) Fréchet distances; memory grows with N times the number of features, for one noise level at a time.
 
     Args:
         denoiser: D.
@@ -89,7 +89,7 @@ def reconstruction_distance(
         val: validation points.
         sigmas: noise levels, (S,).
         features: φ, (B, *) → (B, F), the bundled classifier's by default. Take N well above F.
-        resamples: bootstrap samples.
+        n_resamples: bootstrap samples.
         seed: of the noise and of the bootstrap.
         batch_size: rows a call of the denoiser.
 
@@ -97,24 +97,24 @@ def reconstruction_distance(
         `ReconstructionCurve`: .train .val .train_stderr .val_stderr .gap .stderr .n.
 
     Raises:
-        ValueError: fewer than two images in a split, fewer than two resamples, and what `denoising_error` raises.
+        ValueError: fewer than two images in a split, fewer than two n_resamples, and what `denoising_error` raises.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419, the rFID and rFDD of one-step reconstructions.
     """
     n = min(len(train), len(val))
     if n < 2:
         raise ValueError(f"the smaller split has {n} images: a Fréchet distance needs two or more in each")
-    if resamples < 2:
-        raise ValueError(f"resamples is {resamples}: a standard error needs two or more")
+    if n_resamples < 2:
+        raise ValueError(f"n_resamples is {n_resamples}: a standard error needs two or more")
     sigmas = torch.as_tensor(sigmas)
-    picks = torch.randint(n, (resamples, n), generator=generator(seed, n))
-    found = []
+    picks = torch.randint(n, (n_resamples, n), generator=generator(seed, n))
+    distances = []
     for points in (train[:n], val[:n]):
         of_images = torch.cat([features(rows) for rows in points.x.split(batch_size)])
         for sigma in sigmas.flatten():
             parts = predictions(denoiser, points.x, sigma, labels=points.labels, seed=seed, batch_size=batch_size)
             rebuilt = torch.cat([features(denoised.flatten(0, 2)).to(of_images.device) for _, _, denoised in parts])
             draws = [frechet_distance(rebuilt[pick], of_images[pick]) for pick in picks]
-            found.append([frechet_distance(rebuilt, of_images), *draws])
-    train_all, val_all = torch.tensor(found, dtype=torch.float64).reshape(2, -1, 1 + resamples)
+            distances.append([frechet_distance(rebuilt, of_images), *draws])
+    train_all, val_all = torch.tensor(distances, dtype=torch.float64).reshape(2, -1, 1 + n_resamples)
     return ReconstructionCurve(sigmas, train_all[:, 0], val_all[:, 0], train_all[:, 1:].T, val_all[:, 1:].T, n)

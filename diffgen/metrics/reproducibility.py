@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffgen.metrics.estimate import Estimate
-from diffgen.metrics.features import FeatureMap
+from diffgen.features import FeatureMap
 
 
 class Reproducibility(NamedTuple):
@@ -53,9 +53,8 @@ def reproducibility(a: Tensor, b: Tensor, features: FeatureMap | None = None) ->
     n = len(a)
     matched = (a * b).sum(1)
     of_a, of_b = ((x @ other.sum(0) - matched) / (n - 1) for x, other in ((a, b), (b, a)))
-    mismatched = (
-        of_a + of_b
-    )  # a row's share in the pairs: its mean is twice theirs, for a pair is in it from both sides
+    # a row's share in the pairs: its mean is twice theirs, for a pair is in it from both sides
+    mismatched = of_a + of_b
     same, different = matched.mean(), mismatched.mean() / 2
     influence = matched / (1 - different) - mismatched * (1 - same) / (1 - different) ** 2
     return Reproducibility(

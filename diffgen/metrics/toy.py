@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffgen.denoiser import Denoiser
+from diffgen.metrics.bootstrap import parabolic_peak
 from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
@@ -103,10 +104,9 @@ def expected_gap(
 
 
 def paper_noise(draws: int, n: int = 20) -> Tensor:
-    """The noise with which the published toy values were computed, (draws, n, 2): NumPy's legacy stream of seed 0.
+    """The noise of the paper's toy experiments, (draws, n, 2): NumPy's legacy stream of seed 0.
 
-    Not documented by the authors: identified by search, as the one that gives all twelve published values to their last
-    digit (six δ, 50 and 1,000 draws). Even places belong to training points, odd ones to validation points.
+    The authors' repository documents it. Even rows belong to training points, odd ones to validation points.
     """
     return torch.from_numpy(np.random.RandomState(0).standard_normal((draws, n, 2)))
 
@@ -120,7 +120,7 @@ def drawn_gap(denoiser: Denoiser, train: Tensor, val: Tensor, sigmas: Tensor, no
         train: training points, (N, 2).
         val: validation points, (N, 2).
         sigmas: noise levels, (S,).
-        noise: (draws, 2N, 2); place 2i is of the i-th training point, place 2i + 1 of the i-th validation point.
+        noise: (draws, 2N, 2); row 2i is of the i-th training point, row 2i + 1 of the i-th validation point.
 
     Raises:
         ValueError: noise for another number of points.
@@ -133,26 +133,16 @@ def drawn_gap(denoiser: Denoiser, train: Tensor, val: Tensor, sigmas: Tensor, no
     return GapCurve(torch.as_tensor(sigmas), *errors)
 
 
-class Summit(NamedTuple):
+class ToyPeak(NamedTuple):
     """The top of a gap curve between the noise levels of its grid."""
 
     sigma: float
-    gap: float
+    height: float
 
 
-def summit(curve: GapCurve) -> Summit:
-    """Where G(σ) is largest, and how large: the vertex of the parabola in ln σ through the three highest places.
-
-    The parabola takes the place of a peak from the grid's spacing to a small part of it. At an end of the grid there is
-    no parabola, and the end itself is returned.
-    """
-    gap, i = curve.gap.double(), int(curve.gap.argmax())
-    if not 0 < i < len(gap) - 1:
-        return Summit(float(curve.sigmas[i]), float(gap[i]))
-    a, b, c = gap[i - 1 : i + 2].tolist()
-    shift = (a - c) / (2 * (a - 2 * b + c))
-    step = math.log(curve.sigmas[i + 1] / curve.sigmas[i - 1]) / 2
-    return Summit(float(curve.sigmas[i]) * math.exp(shift * step), b - (a - c) * shift / 4)
+def toy_peak(curve: GapCurve) -> ToyPeak:
+    """Where G(σ) is largest, and how large: the `parabolic_peak` of a curve without chance."""
+    return ToyPeak(*map(float, parabolic_peak(curve.gap, curve.sigmas)))
 
 
 def gap_map(
@@ -204,7 +194,7 @@ class Fit(NamedTuple):
     misfit: float
 
 
-def fit_delta(measured: Tensor, family: Tensor, deltas: Tensor, *, resamples: int = 200, seed: int = 0) -> Fit:
+def fit_delta(measured: Tensor, family: Tensor, deltas: Tensor, *, n_resamples: int = 200, seed: int = 0) -> Fit:
     """The model error δ whose denoising errors resemble measured ones most: least squares of ln E(σ).
 
     δ̂ = argmin_δ Σ_{σ,i} (ln E_i(σ) − ln E_i^δ(σ))² over a grid of δ. The interval (2.5 to 97.5 %) comes from drawing
@@ -215,7 +205,7 @@ def fit_delta(measured: Tensor, family: Tensor, deltas: Tensor, *, resamples: in
         family: the errors of the same points at the same σ for each δ, (K, S, N), as `expected_error` of
             `ErrorProne(points, delta)` gives them.
         deltas: the grid of δ, (K,), ascending. A fit at its end means that the grid is too narrow.
-        resamples: bootstrap samples.
+        n_resamples: bootstrap samples.
         seed: of the bootstrap.
 
     Raises:
@@ -225,7 +215,7 @@ def fit_delta(measured: Tensor, family: Tensor, deltas: Tensor, *, resamples: in
         raise ValueError(f"measured holds {float(measured.min()):g}: logarithms are fitted, so errors are positive")
     squares = (measured.log() - family.log()).square().mean(1)  # (K, N)
     deltas = torch.as_tensor(deltas, dtype=torch.float64)
-    draws = torch.randint(squares.shape[1], (resamples, squares.shape[1]), generator=generator(seed))
+    draws = torch.randint(squares.shape[1], (n_resamples, squares.shape[1]), generator=generator(seed))
     fitted = deltas[squares[:, draws].mean(2).argmin(0)]
     best = int(squares.mean(1).argmin())
     low, high = torch.quantile(fitted, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()

@@ -4,4 +4,7 @@ from diffgen.nets.dit import DiT, DiTConfig
 from diffgen.nets.mlp import MLP, MLPConfig
 from diffgen.nets.unet import UNet, UNetConfig
 
-__all__ = ["MLP", "DiT", "DiTConfig", "MLPConfig", "UNet", "UNetConfig"]
+Network = UNetConfig | DiTConfig | MLPConfig
+"""Every network that a `TrainConfig` can name: a config with `kind`, `version` and `build(shape, classes)`."""
+
+__all__ = ["MLP", "DiT", "DiTConfig", "MLPConfig", "Network", "UNet", "UNetConfig"]

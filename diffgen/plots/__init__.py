@@ -23,7 +23,7 @@ def use_style() -> None:
     plt.style.use(str(files("diffgen") / "diffgen.mplstyle"))
 
 
-def images_seen(ax: Axes) -> Axes:
+def training_axis(ax: Axes) -> Axes:
     """Make the x axis of what is drawn one of images seen in training: logarithmic, with labels such as 2k, 5k, 10k."""
     ax.set(xscale="log", xlabel="images seen in training")
     low, high = ax.get_xlim()

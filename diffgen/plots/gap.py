@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator
+from torch import Tensor
 
-from diffgen.metrics.bootstrap import overfit_onset
+from diffgen.metrics.bootstrap import Onset
 from diffgen.metrics.gap import GapCurve
-from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, images_seen
+from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, training_axis
 
 
 def band(x, estimate, stderr, ax: Axes, z: float = 1.96, **style) -> Axes:
@@ -25,25 +26,26 @@ def band(x, estimate, stderr, ax: Axes, z: float = 1.96, **style) -> Axes:
     return ax
 
 
-def errors_over_training(images: Sequence[int], curves: Sequence[GapCurve], i: int, ax: Axes) -> Axes:
-    """E_train and E_val at noise level number i against images seen, overfit onset and gap marked (the Figure 1)."""
+def errors_over_training(
+    images_seen: Sequence[int], curves: Sequence[GapCurve], i: int, ax: Axes, onset: int | None = None
+) -> Axes:
+    """E_train and E_val at noise level number i against images seen, the gap and the overfit onset marked (Figure 1)."""
     for name, errors, colour in (
         ("training images", [c.train_errors[i] for c in curves], TRAIN),
         ("validation images", [c.val_errors[i] for c in curves], VAL),
     ):
         means = [float(e.double().mean()) for e in errors]
         stderrs = [float(e.double().std() / len(e) ** 0.5) for e in errors]
-        band(images, means, stderrs, ax, color=colour, marker="o", ms=4, label=name)
-    best = int(np.argmin([float(c.val[i]) for c in curves]))
-    if best < len(curves) - 1:
-        ax.axvline(images[best], color=NEUTRAL, ls=":", lw=1.2, label="overfit onset")
+        band(images_seen, means, stderrs, ax, color=colour, marker="o", ms=4, label=name)
+    if onset is not None:
+        ax.axvline(onset, color=NEUTRAL, ls=":", lw=1.2, label="overfit onset")
     last = curves[-1]
-    ends = {"xy": (images[-1], float(last.train[i])), "xytext": (images[-1], float(last.val[i]))}
+    ends = {"xy": (images_seen[-1], float(last.train[i])), "xytext": (images_seen[-1], float(last.val[i]))}
     ax.annotate("", **ends, arrowprops={"arrowstyle": "<->", "color": NEUTRAL, "lw": 1.2, "shrinkA": 0, "shrinkB": 0})
     middle = float(last.train[i] + last.val[i]) / 2
     offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-    ax.annotate(f"G = {float(last.gap[i]):.2f}", (images[-1], middle), color=NEUTRAL, **offset)
-    images_seen(ax).set(ylabel="denoising error $E(\\sigma)$ per pixel", xlim=(None, images[-1] * 2))
+    ax.annotate(f"G = {float(last.gap[i]):.2f}", (images_seen[-1], middle), color=NEUTRAL, **offset)
+    training_axis(ax).set(ylabel="denoising error $E(\\sigma)$ per pixel", xlim=(None, images_seen[-1] * 2))
     ax.legend()
     return ax
 
@@ -67,19 +69,21 @@ def gap_axes(ax: Axes) -> Axes:
     return ax
 
 
-def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, bar: bool = True) -> Axes:
+def gap_over_sigma(
+    images_seen: Sequence[int], curves: Sequence[GapCurve], onset: Onset, ax: Axes, bar: bool = True
+) -> Axes:
     """G(σ), one line a snapshot, coloured by images seen; the black line joins the overfit onsets of all σ (Figure 2).
 
     Args:
-        images: seen at each snapshot.
+        images_seen: at each snapshot.
         curves: of the snapshots.
+        onset: `overfit_onset` of the curves.
         ax: where to draw.
         bar: draw the colour bar; of panels side by side the last one needs it.
     """
-    colours = plt.cm.ScalarMappable(LogNorm(images[0], images[-1]), "viridis_r")
-    for seen, curve in zip(images, curves):
+    colours = plt.cm.ScalarMappable(LogNorm(images_seen[0], images_seen[-1]), "viridis_r")
+    for seen, curve in zip(images_seen, curves):
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
-    onset = overfit_onset(curves)
     gaps = torch.stack([c.gap for c in curves])[onset.at, torch.arange(len(onset.at))]
     begun = onset.high < len(curves) - 1  # elsewhere it may still come
     if begun.any():
@@ -89,25 +93,25 @@ def gap_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes, 
     if bar:
         scale = ax.figure.colorbar(colours, ax=ax, label="images seen", format=EngFormatter(sep="", places=0))
         scale.ax.yaxis.set_minor_formatter(NullFormatter())
-        scale.set_ticks(images[:: max(1, len(images) // 4)])
+        scale.set_ticks(images_seen[:: max(1, len(images_seen) // 4)])
     return ax
 
 
-def onset_over_sigma(images: Sequence[int], curves: Sequence[GapCurve], ax: Axes) -> Axes:
+def onset_over_sigma(images_seen: Sequence[int], sigmas: Tensor, onset: Onset, ax: Axes) -> Axes:
     """Images seen at the overfit onset of each noise level, with its 95 % interval.
 
     Hollow where the interval reaches the last snapshot: there the validation error may still have been falling.
     """
-    onset, seen = overfit_onset(curves), np.asarray(images)
-    sigmas, begun = np.asarray(curves[0].sigmas), np.asarray(onset.high) < len(images) - 1
+    levels, seen = np.asarray(sigmas), np.asarray(images_seen)
+    begun = np.asarray(onset.high) < len(images_seen) - 1
     at, low, high = (seen[np.asarray(k)] for k in onset)
     for where, mark, label in ((begun, "o", "overfit onset"), (~begun, "^", "not decided by the end")):
         if not where.any():
             continue
         style = {"fmt": mark, "ms": 5, "lw": 1.2, "color": VAL, "mfc": VAL if mark == "o" else "none"}
-        ax.errorbar(sigmas[where], at[where], np.stack([at - low, high - at])[:, where], label=label, **style)
+        ax.errorbar(levels[where], at[where], np.stack([at - low, high - at])[:, where], label=label, **style)
     ax.set(xscale="log", yscale="log", xlabel="noise level $\\sigma$", ylabel="images seen")
-    ax.set_yticks(images, [EngFormatter(sep="", places=0)(n) for n in images])
+    ax.set_yticks(images_seen, [EngFormatter(sep="", places=0)(n) for n in images_seen])
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.legend(loc="lower left")
     return ax

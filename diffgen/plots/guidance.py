@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator, NullFormatter
@@ -15,7 +14,7 @@ from torch import Tensor
 from diffgen.metrics.bootstrap import Peak
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
-from diffgen.metrics.passage import Place
+from diffgen.metrics.trajectory import RelativePosition
 from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL
 from diffgen.plots.gap import band
 from diffgen.plots.samples import points
@@ -58,19 +57,19 @@ def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Ax
 
 
 def over_weights(
-    weights: Sequence[float], found: Mapping[str, Sequence[Estimate | Interval]], ax: Axes, null: float | None = None
+    weights: Sequence[float], by_guide: Mapping[str, Sequence[Estimate | Interval]], ax: Axes, null: float | None = None
 ) -> Axes:
     """Estimates against the guidance weight with their 95 % intervals, a line a guide, side by side where they meet.
 
     Args:
         weights: w.
-        found: by guide, of `GUIDES`.
+        by_guide: values, by guide, of `GUIDES`.
         ax: where to draw.
         null: what validation images have, a dotted line.
     """
     apart = 0.012 * (max(weights) - min(weights))
-    for k, (name, values) in enumerate(found.items()):
-        x = [w + (k - (len(found) - 1) / 2) * apart for w in weights]
+    for k, (name, values) in enumerate(by_guide.items()):
+        x = [w + (k - (len(by_guide) - 1) / 2) * apart for w in weights]
         points(x, values, ax, label=name, **GUIDES[name])
     if null is not None:
         ax.axhline(null, color=VAL, ls=":", lw=1.4)
@@ -89,28 +88,27 @@ def denoiser_and_samples(
     return ax
 
 
-def peaks_of_windows(peaks: Mapping[int, Peak], height: Axes, place: Axes) -> None:
-    """The peak's height and place, with their 95 % intervals, against the side of the window."""
+def peaks_of_windows(peaks: Mapping[int, Peak], height: Axes, sigma: Axes) -> None:
+    """The peak's height and noise level, with their 95 % intervals, against the side of the window."""
     sides = list(peaks)
-    for ax, part in ((height, "height"), (place, "sigma")):
-        found = [getattr(peak, part) for peak in peaks.values()]
-        points(sides, found, ax, fmt="o", color=NEUTRAL)
+    for ax, part in ((height, "height"), (sigma, "sigma")):
+        ends = [getattr(peak, part) for peak in peaks.values()]
+        points(sides, ends, ax, fmt="o", color=NEUTRAL)
         ax.set(xlabel="side of the window (pixels)", xticks=sides)
     height.axhline(0, color=NEUTRAL, lw=0.8)
     height.set(ylabel="peak of $G$")
-    place.set(ylabel="$\\sigma$ of the peak", yscale="log")
-    low, high = place.get_ylim()
-    place.yaxis.set_major_formatter("{x:g}")
-    place.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
+    sigma.set(ylabel="$\\sigma$ of the peak", yscale="log")
+    low, high = sigma.get_ylim()
+    sigma.yaxis.set_major_formatter("{x:g}")
+    sigma.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
 
 
-def ranges_over_sigma(sigmas: Tensor, ranges: Mapping[str, Tensor], whole: float, ax: Axes) -> Axes:
-    """Range scores (S, N) of several networks with Student's 95 % intervals, and that of equal weights as a line."""
-    for (name, scores), (colour, dash, mark) in zip(ranges.items(), ((NEUTRAL, "-", "o"), (FREE, "--", "s"))):
-        style = {"color": colour, "ls": dash, "marker": mark, "ms": 4, "label": name}
-        means = [Estimate.mean(row) for row in scores]
-        half = [(mean.student().high - mean) / 1.96 for mean in means]  # of few images
-        band(sigmas, torch.tensor(means), torch.tensor(half), ax, **style)
+def fields_over_sigma(sigmas: Tensor, fields: Mapping[str, Sequence[Interval]], whole: float, ax: Axes) -> Axes:
+    """Range scores of several networks with their intervals, and that of equal weights as a line."""
+    for (name, scores), (colour, dash, mark) in zip(fields.items(), ((NEUTRAL, "-", "o"), (FREE, "--", "s"))):
+        value, low, high = np.array(scores).T
+        ax.plot(sigmas, value, color=colour, ls=dash, marker=mark, ms=4, label=name)
+        ax.fill_between(sigmas, low, high, color=colour, alpha=0.18, lw=0)
     ax.axhline(whole, color=NEUTRAL, ls=":", lw=1.2, label="all pixels alike")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="range score (pixels)", ylim=(0, None))
     ax.legend()
@@ -130,10 +128,12 @@ def gaps_of_windows(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
     return ax
 
 
-def places_of_weights(weights: Sequence[float], found: Mapping[str, Sequence[Place]], ax: Axes) -> Axes:
+def positions_of_weights(
+    weights: Sequence[float], by_guide: Mapping[str, Sequence[RelativePosition]], ax: Axes
+) -> Axes:
     """Where trajectories lie between noisy validation (0) and training images (1), against the guidance weight."""
-    for k, (name, places) in enumerate(found.items()):
-        value, low, high = (np.array([float(getattr(p, part)) for p in places]) for part in ("value", "low", "high"))
+    for k, (name, positions) in enumerate(by_guide.items()):
+        value, low, high = (np.array([float(getattr(p, part)) for p in positions]) for part in ("value", "low", "high"))
         x = np.array(weights) + (k - 0.5) * 0.02 * (max(weights) - min(weights))
         ax.errorbar(x, value, [value - low, high - value], ms=4, capsize=2, elinewidth=0.9, label=name, **GUIDES[name])
     for level, colour, what in ((0, VAL, "validation"), (1, TRAIN, "training")):
@@ -144,12 +144,12 @@ def places_of_weights(weights: Sequence[float], found: Mapping[str, Sequence[Pla
     return ax
 
 
-def changes(found: Mapping[str, Estimate], ax: Axes) -> Axes:
+def changes(by_name: Mapping[str, Estimate], ax: Axes) -> Axes:
     """Named changes with their 95 % intervals, one below the other, beside no change."""
-    values = list(found.values())
+    values = list(by_name.values())
     bars = [1.96 * value.stderr for value in values]
     ax.errorbar(values, range(len(values)), xerr=bars, fmt="o", color=GENERATED, capsize=3)
     ax.axvline(0, color=NEUTRAL, lw=0.8)
-    ax.set(yticks=range(len(values)), yticklabels=list(found), ylim=(-0.5, len(values) - 0.5))
+    ax.set(yticks=range(len(values)), yticklabels=list(by_name), ylim=(-0.5, len(values) - 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap
-from diffgen.metrics.passage import Passage, Place
-from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, images_seen
+from diffgen.metrics.trajectory import RelativePosition, TrajectoryStats
+from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, training_axis
 from diffgen.plots.samples import estimates, points
 
 PARTS = {
@@ -38,40 +38,42 @@ def noise_axis(ax: Axes, window: Tensor | None = None, shade: str = "") -> Axes:
     return ax
 
 
-def measure_over_sigma(found: Mapping[str, Passage], measure: str, ax: Axes, window: Tensor | None = None) -> Axes:
-    """The mean of a measure at each noise level of the sampler, for each part of the passages."""
+def measure_over_sigma(
+    stats: Mapping[str, TrajectoryStats], measure: str, ax: Axes, window: Tensor | None = None
+) -> Axes:
+    """The mean of a measure at each noise level of the sampler, for each part of trajectory statistics."""
     for part, (label, style) in PARTS.items():
-        estimates(found[part].sigmas, found[part].means(measure), ax, label=label, **style)
+        estimates(stats[part].sigmas, stats[part].means(measure), ax, label=label, **style)
     return noise_axis(ax, window)
 
 
-def place_over_sigma(sigmas: Tensor, place: Place, ax: Axes, **style: str) -> Axes:
-    """p(σ) with its interval; levels without a place are left out."""
-    known = ~place.value.isnan()
-    x, value, low, high = (v[known].numpy() for v in (sigmas, place.value, place.low, place.high))
+def position_over_sigma(sigmas: Tensor, position: RelativePosition, ax: Axes, **style: str) -> Axes:
+    """p(σ) with its interval; levels without a relative position are left out."""
+    known = ~position.value.isnan()
+    x, value, low, high = (v[known].numpy() for v in (sigmas, position.value, position.low, position.high))
     ax.errorbar(x, value, np.stack([value - low, high - value]), ms=4, lw=1.4, elinewidth=0.9, capsize=2, **style)
     return noise_axis(ax)
 
 
-def place_frame(ax: Axes) -> Axes:
+def position_frame(ax: Axes) -> Axes:
     """Mark validation (0), training (1) and the middle, and keep to what lies around them."""
     for level, name, colour in ((1, "training", TRAIN), (0, "validation", VAL)):
         ax.axhline(level, color=colour, lw=1)
         where = ax.get_yaxis_transform()
         ax.annotate(name, (1, level), (-3, 3), where, textcoords="offset points", ha="right", color=colour, size=8)
     ax.axhline(0.5, color=NEUTRAL, lw=0.8, ls=":")
-    ax.set(ylim=(-1.5, 2.2), ylabel="place $p(\\sigma)$")
+    ax.set(ylim=(-1.5, 2.2), ylabel="relative position $p(\\sigma)$")
     return ax
 
 
-def frechet_distances(images: Sequence[int], gaps: Sequence[FrechetGap], ax: Axes) -> Axes:
+def frechet_distances(images_seen: Sequence[int], gaps: Sequence[FrechetGap], ax: Axes) -> Axes:
     """FD of samples to both splits over training, beside those of the splits to each other."""
     for name, label, colour in (("to_val", "validation", VAL), ("to_train", "training", TRAIN)):
-        found = [getattr(gap, name) for gap in gaps]
-        points(images, found, ax, marker="o", color=colour, label=f"samples to {label}")
+        distances = [getattr(gap, name) for gap in gaps]
+        points(images_seen, distances, ax, marker="o", color=colour, label=f"samples to {label}")
     for name, label, colour in (("train_val", "validation", VAL), ("train_train", "training", TRAIN)):
         ax.axhline(getattr(gaps[-1], name), color=colour, ls=":", lw=1.2, label=f"training to {label}")
-    images_seen(ax).set(ylim=(0, None), ylabel="Fréchet distance")
+    training_axis(ax).set(ylim=(0, None), ylabel="Fréchet distance")
     ax.legend()
     return ax
 
@@ -84,7 +86,7 @@ def over_training(
         points(*values[n], ax, **style)
         if nulls is not None:
             ax.axhline(nulls[n], color=style["color"], ls=style["ls"], lw=0.8, alpha=0.8)
-    return images_seen(ax)
+    return training_axis(ax)
 
 
 def over_windows(windows: Sequence[tuple[float, float]], values: Sequence[Estimate], ax: Axes, **style: str) -> Axes:

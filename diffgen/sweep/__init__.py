@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffgen.runs import Snapshot, run_name
-from diffgen.train import TrainConfig
+from diffgen.runs import Snapshot
+from diffgen.runs.key import run_name
+from diffgen.training import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Sweep:
     Args:
         runs: configs by label. A label names files: letters, digits and . _ = + , ~ -.
         measure: called with the snapshots of a trained run, the folder of runs and the device, in the run's process.
-            What it computes is to be kept beside the run (`diffgen.results.kept`): so it is quick the second time.
+            What it computes is to be kept beside the run (`diffgen.runs.cached`): so it is quick the second time.
+        version: of what is measured, raised by hand when it is to be done again.
 
     Raises:
         ValueError: no runs, or a label that can't name a file.
@@ -35,6 +37,7 @@ class Sweep:
 
     runs: Mapping[str, TrainConfig]
     measure: Callable[[list[Snapshot], Path, str], object] | None = None
+    version: str = ""
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -46,13 +49,13 @@ class Sweep:
                 raise ValueError(f"run {label!r} is a {type(config).__name__}: give a diffgen.TrainConfig")
 
     @classmethod
-    def of(cls, found: Sweep | Mapping[str, TrainConfig] | Iterable[TrainConfig]) -> Sweep:
+    def of(cls, runs: Sweep | Mapping[str, TrainConfig] | Iterable[TrainConfig]) -> Sweep:
         """The sweep of whatever a sweep function may return; configs in a list are labelled as their folders are."""
-        if isinstance(found, Sweep):
-            return found
-        if not isinstance(found, Mapping):
-            found = {run_name(c) if isinstance(c, TrainConfig) else str(i): c for i, c in enumerate(found)}
-        return cls(found)
+        if isinstance(runs, Sweep):
+            return runs
+        if not isinstance(runs, Mapping):
+            runs = {run_name(c) if isinstance(c, TrainConfig) else str(i): c for i, c in enumerate(runs)}
+        return cls(runs)
 
     @property
     def distinct(self) -> dict[str, TrainConfig]:

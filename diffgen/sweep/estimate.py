@@ -9,7 +9,7 @@ import torch
 
 from diffgen.data import Split
 from diffgen.loss import edm_loss
-from diffgen.train import TrainConfig, Training, accelerator_on, build_denoiser, classes_of
+from diffgen.training import TrainConfig, Trainer, accelerator_on, build_denoiser, classes_of
 
 LIBRARIES = 400e6
 """Bytes of a process that has loaded torch, pandas and this package, and trained something tiny."""
@@ -70,7 +70,7 @@ def memory(config: TrainConfig, split: Split, size: Size) -> float:
     to 0.75 GB, and checked within a fifth in tests/test_sweep.py; for bfloat16, and on a GPU, which has a memory of its
     own, it is too much.
     """
-    parts = [part for part in (split.train, split.val, getattr(split, "rest", None)) if part is not None]
+    parts = [part for part in (split.train, split.val, split.holdout) if part is not None]
     data = sum(part.x.nbytes for part in parts)
     state = size.weights * (3 + len(config.ema))
     return LIBRARIES + data + size.weights + 2 * state + BACKWARD * config.batch * size.activations
@@ -97,11 +97,11 @@ def images_per_second(config: TrainConfig, split: Split, device: str) -> float:
     try:
         batch = min(8, config.batch)
         while True:
-            training = Training(config.with_(batch=batch), split, accelerator_on(device, config.precision))
-            float(training.step())  # the first also sets things up; float waits for a GPU
+            trainer = Trainer(config.with_(batch=batch), split, accelerator_on(device, config.precision))
+            float(trainer.step())  # the first also sets things up; float waits for a GPU
             start, steps = time.monotonic(), 0
             while not steps or (batch == config.batch and time.monotonic() - start < SECONDS_TO_TIME):
-                float(training.step())
+                float(trainer.step())
                 steps += 1
             seconds = time.monotonic() - start
             if batch == config.batch or seconds > SECONDS_TO_TIME:

@@ -13,12 +13,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from diffgen.checkpoint import write_whole
-from diffgen.loop import train
-from diffgen.runs import CONFIG, find_run
+from diffgen.files import write_whole
+from diffgen.runs import RunFolder, find_run, train
+from diffgen.runs.folder import config_type
 from diffgen.sweep.engine import end_with
 from diffgen.sweep.load import load
-from diffgen.sweep.state import drop, measured_mark, measuring
+from diffgen.sweep.state import measured_mark, measuring, prune
 
 
 def work(plan: dict[str, Any], label: str) -> None:
@@ -27,21 +27,20 @@ def work(plan: dict[str, Any], label: str) -> None:
     Of two sweeps that want the same at once, one trains and measures while the other waits.
     """
     sweep = load(plan["name"], plan["seed"])  # also for what its file does when it is imported
-    config, root = CONFIG.validate_python(plan["runs"][label]["config"]), Path(plan["root"])
+    config, root = config_type().validate_python(plan["runs"][label]["config"]), Path(plan["root"])
     run = find_run(config, root)
-    print(f"training {run.folder}", flush=True)
+    print(f"training {run.name}", flush=True)
     snapshots = list(train(config, root=root, device=plan["device"], progress=False))
-    if run.stored:
+    if not isinstance(run, RunFolder):  # published
         return
     with measuring(run):
         mark, start = measured_mark(run, plan["key"]), time.monotonic()
         if sweep.measure and not mark.exists():
             print("measuring it", flush=True)
             sweep.measure(snapshots, root, plan["device"])
-            mark.parent.mkdir(exist_ok=True)
-            about = {"sweep": plan["name"], "seconds": round(time.monotonic() - start, 1)}
-            write_whole(mark, json.dumps(about).encode())
-        drop(run, plan["keep"])
+            metadata = {"sweep": plan["name"], "seconds": round(time.monotonic() - start, 1)}
+            write_whole(mark, json.dumps(metadata).encode())
+        prune(run, plan["keep"])
 
 
 def main(label: str, parent: str) -> int:

@@ -6,14 +6,13 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from diffgen import sweeps
-from diffgen.runs import fingerprint
-from diffgen.sweep import Sweep
+from diffgen.sweep import Sweep, builtin
 
 YOURS = "one of your own is path/to/file.py:function or package.module:function"
 
@@ -27,7 +26,7 @@ def load(name: str, seed: int = 0) -> Sweep:
     """
     if ":" not in name:
         try:
-            return sweeps.named(name, seed)
+            return builtin.named(name, seed)
         except ValueError as error:
             raise ValueError(f"{error}; {YOURS}") from None
     function = _function(name)
@@ -38,19 +37,20 @@ def load(name: str, seed: int = 0) -> Sweep:
     return Sweep.of(function())
 
 
-def code(name: str) -> str:
-    """A hash of all code that may decide what is measured: the package's, and that of the file of a sweep function."""
+def measure_key(name: str, seed: int, sweep: Sweep) -> str:
+    """What stands for a sweep and how it measures: its name and version, and the file of a function of one's own."""
     own = b"" if ":" not in name else Path(inspect.getfile(_function(name))).read_bytes()
-    return hashlib.sha256(fingerprint((".",)).encode() + own).hexdigest()[:16]
+    digest = hashlib.sha256(sweep.version.encode() + own).hexdigest()[:16]
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}-{seed}-{digest}"
 
 
 def _function(name: str) -> Callable:
     place, _, function = name.rpartition(":")
     module = _from_file(name, Path(place)) if place.endswith(".py") else _from_module(name, place)
-    found = getattr(module, function, None)
-    if not callable(found):
+    attribute = getattr(module, function, None)
+    if not callable(attribute):
         raise ValueError(f"sweep is {name!r}: {place} has no function {function!r}")
-    return found
+    return attribute
 
 
 def _from_file(name: str, path: Path) -> ModuleType:
@@ -59,6 +59,8 @@ def _from_file(name: str, path: Path) -> ModuleType:
     alias = f"diffgen_sweep_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if alias not in sys.modules:
         spec = importlib.util.spec_from_file_location(alias, path)
+        assert spec is not None
+        assert spec.loader is not None
         module = sys.modules[alias] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)

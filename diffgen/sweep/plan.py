@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from diffgen.data import DataConfig, Split
-from diffgen.log import provenance
-from diffgen.runs import Run, find_run
+from diffgen.data import DataConfig, Split, ToyConfig
+from diffgen.runs import Run, RunFolder, find_run
+from diffgen.runs.key import run_name
+from diffgen.runs.log import provenance
 from diffgen.sweep import Sweep
 from diffgen.sweep.estimate import disk, images_per_second, memory, size_of
 from diffgen.sweep.state import Keep, images_seen, measured_mark
-from diffgen.train import TrainConfig
+from diffgen.training import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +64,17 @@ def plan(sweep: Sweep, root: Path, *, key: str, device: str = "cpu", keep: Keep 
     Images/s come from finished runs of the same network and batch under `root`, trained on one thread of such a
     machine, else from a few real steps here. Those have the machine to themselves; beside others a job is slower.
     """
-    speeds, found = {}, []
+    speeds: dict[tuple[Any, ...], float] = {}
+    rows = []
     for label, config in sweep.distinct.items():
         run = find_run(config, root)
         trained = run.finished
-        measured = bool(run.stored) or not sweep.measure or measured_mark(run, key).is_file()
-        what = {"label": label, "config": config, "run": run, "trained": trained, "measured": trained and measured}
-        if trained:
-            size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
-            about = {"parameters": run.about["parameters"], "seen": config.snapshot_images[-1], "disk": size}
+        if not isinstance(run, RunFolder) or trained:
+            row = Planned(
+                label=label, config=config, run=run, trained=True,
+                measured=not isinstance(run, RunFolder) or not sweep.measure or measured_mark(run, key).is_file(),
+                parameters=run.metadata["parameters"], seen=config.snapshot_images[-1], disk=_bytes_of(run),
+            )  # fmt: skip
         else:
             split = alike_data(config.data)
             size = size_of(config, split)
@@ -80,48 +84,47 @@ def plan(sweep: Sweep, root: Path, *, key: str, device: str = "cpu", keep: Keep 
                 speeds.update(speeds_of_finished(root, device))
             if like not in speeds:
                 speeds[like] = images_per_second(config, split, device)
-            about = {
-                "parameters": size.parameters, "seen": images_seen(run), "speed": speeds[like],
-                "memory": memory(config, split, size), "disk": done, "disk_on_the_way": on_the_way,
-            }  # fmt: skip
-        found.append(Planned(**what, **about))
-    return found
+            row = Planned(
+                label=label, config=config, run=run, trained=False, measured=False, parameters=size.parameters,
+                seen=images_seen(run), speed=speeds[like], memory=memory(config, split, size), disk=done,
+                disk_on_the_way=on_the_way,
+            )  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def _bytes_of(run: Run) -> int:
+    """Bytes that a run takes; of a published one, nothing here."""
+    files = run.folder.rglob("*") if isinstance(run, RunFolder) else ()
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 @lru_cache(maxsize=1)  # runs on the same images follow one another
-def alike_data(data: DataConfig) -> Split:
+def alike_data(data: DataConfig | ToyConfig) -> Split:
     """The images, with as many labels as they have, but without the features and clusters that those may take."""
-    if data.labels != "classes":
-        data = replace(data, labels="random", n_labels=data.n_train if data.labels == "images" else data.n_labels)
+    if isinstance(data, DataConfig) and data.labels != "classes":
+        data = replace(data, labels="random", n_labels=data.n_train if data.labels == "instances" else data.n_labels)
     return data.load()
 
 
-def alike(config: TrainConfig) -> tuple:
+def alike(config: TrainConfig) -> tuple[Any, ...]:
     """All that the speed of a config's training depends on."""
-    averages = len(config.ema)
-    return (
-        config.data.name,
-        config.data.size,
-        config.network,
-        config.batch,
-        config.precision,
-        config.conditional,
-        averages,
-    )
+    data = config.data.name, getattr(config.data, "size", None)
+    return *data, config.network, config.batch, config.precision, config.conditional, len(config.ema)
 
 
-def speeds_of_finished(root: Path, device: str) -> dict[tuple, float]:
+def speeds_of_finished(root: Path, device: str) -> dict[tuple[Any, ...], float]:
     """Images/s of the runs under a folder that were trained here as a job trains: on one thread."""
-    here, found = {**provenance()["machine"], "threads": 1}, {}
+    here, speeds = {**provenance()["machine"], "threads": 1}, {}
     for path in sorted(root.glob("*/run.json")):
-        run = Run(path.parent)
+        run = RunFolder(path.parent)
         try:
-            config, about = run.config, run.about
+            config, how = run.config, run.metadata
         except ValueError:  # of another version
             continue
-        if about["machine"] == here and about["device"] == device and about["seconds"] >= 1 and run.finished:
-            found[alike(config)] = config.snapshot_images[-1] / about["seconds"]
-    return found
+        if how["machine"] == here and how["device"] == device and how["seconds"] >= 1 and run.finished:
+            speeds[alike(config)] = config.snapshot_images[-1] / how["seconds"]
+    return speeds
 
 
 def wall_seconds(seconds: Iterable[float], at_once: int) -> float:
@@ -145,7 +148,7 @@ def table(planned: list[Planned], also: dict[str, list[str]], at_once: int) -> s
         estimates = ("", "", "") if p.trained else (f"{p.speed:,.0f}", duration(p.seconds), amount(p.memory))
         label = " = ".join([p.label, *also.get(p.label, [])])
         numbers = f"{p.parameters:,}", f"{p.images:,}"
-        rows.append((label, p.run.folder.name, *numbers, p.state, *estimates, amount(p.disk)))
+        rows.append((label, run_name(p.config), *numbers, p.state, *estimates, amount(p.disk)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = [str.ljust, str.ljust, str.rjust, str.rjust, str.ljust, *[str.rjust] * 4]
     lines = ["  ".join(side(text, width) for side, text, width in zip(sides, row, widths, strict=True)) for row in rows]

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from diffgen.log import read_lines
+from diffgen.runs.log import read_lines
+from diffgen.runs import RunFolder
 from diffgen.sweep.plan import Planned, duration
 
 SECONDS_BETWEEN_LINES = 60.0
 
 
 class Progress:
-    """Follows the jobs of a sweep by the files that they write; `look` is to be called every second or so.
+    """Follows the jobs of a sweep by the files that they write; `poll` is to be called every second or so.
 
     A run's log is written with its state, every half minute and at snapshots, so its line moves in steps.
 
@@ -32,11 +33,11 @@ class Progress:
         self.read: dict[str, float] = {}
         self.running: dict[str, tqdm | None] = {}
         self.over: set[str] = set()
-        self.start, self.said, self.at_start = time.monotonic(), time.monotonic(), sum(self.seen.values())
+        self.start, self.printed, self.at_start = time.monotonic(), time.monotonic(), sum(self.seen.values())
         self.total = sum(job.images for job in jobs)
         self.whole = self._bar(f"{len(jobs)} runs", self.total, self.at_start) if self.bars else None
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read how far the jobs are, and show it."""
         for label, job in self.jobs.items():
             if label in self.over or not (self.folder / "logs" / f"{label}.log").exists():
@@ -52,8 +53,8 @@ class Progress:
             self.whole.n = sum(self.seen.values())
             self.whole.set_description_str(f"{len(self.over)} of {len(self.jobs)} runs", refresh=False)
             self.whole.refresh()
-        elif time.monotonic() - self.said > SECONDS_BETWEEN_LINES:
-            self.said = time.monotonic()
+        elif time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
+            self.printed = time.monotonic()
             print(self._line(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -63,12 +64,13 @@ class Progress:
                 bar.close()
 
     def _update(self, label: str, job: Planned) -> None:
+        assert isinstance(job.run, RunFolder)
         path = job.run.folder / "log.jsonl"
         written = path.stat().st_mtime if path.exists() else 0.0
         if written > self.read.get(label, 0.0):
             self.read[label] = written
             lines = read_lines(job.run.folder)
-            self.seen[label] = max(job.seen, lines[-1]["images"] if lines else 0)
+            self.seen[label] = max(job.seen, lines[-1]["images_seen"] if lines else 0)
         bar = self.running[label]
         if bar is not None:
             bar.n = self.seen[label]

@@ -20,15 +20,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import diffgen
-from diffgen.checkpoint import write_whole
-from diffgen.runs import CONFIG
+from diffgen.files import write_whole
+from diffgen.runs import RunFolder
+from diffgen.runs.folder import config_json
 from diffgen.sweep import Sweep
 from diffgen.sweep.engine import SECONDS_BETWEEN_LOOKS
-from diffgen.sweep.load import code, load
+from diffgen.sweep.load import load, measure_key
 from diffgen.sweep.plan import Planned, plan, table
 from diffgen.sweep.progress import Progress
-from diffgen.sweep.state import Keep, drop, measuring
-from diffgen.train import TrainConfig
+from diffgen.sweep.state import Keep, measuring, prune
+from diffgen.training import TrainConfig
 
 HERE = Path(__file__).parent
 SECONDS_TO_END = 20.0
@@ -59,7 +60,8 @@ def run_sweep(
         ValueError: an unknown sweep, no cores, or `keep` would leave nothing of the runs.
         ModuleNotFoundError: Snakemake is not installed.
     """
-    sweep, key = load(name, seed), f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}-{seed}-{code(name)}"
+    sweep = load(name, seed)
+    key = measure_key(name, seed, sweep)
     if cores is not None and cores < 1:
         raise ValueError(f"cores is {cores}: give at least 1")
     if keep == "none" and not sweep.measure:
@@ -72,9 +74,10 @@ def run_sweep(
     print(table(planned, _also(sweep), at_once), flush=True)
     if dry_run:
         return 0
-    for done in (p.run for p in planned if p.done and not p.run.stored):
-        with measuring(done):
-            drop(done, keep)
+    for done in (p.run for p in planned if p.done):
+        if isinstance(done, RunFolder):
+            with measuring(done):
+                prune(done, keep)
     jobs = [p for p in planned if not p.done]
     if not jobs:
         return 0
@@ -82,11 +85,11 @@ def run_sweep(
     called = re.sub(r"\W+", "-", Path(name).name)
     folder = Path(tempfile.mkdtemp(prefix=f"{called}-{seed}-", dir=root / ".sweeps"))
     with FileLock(folder / "lock"):
-        about = {"name": name, "seed": seed, "cwd": str(Path.cwd()), "root": str(root), "device": device, "keep": keep}
-        runs = {job.label: {"config": CONFIG.dump_python(job.config, mode="json"), **_resources(job)} for job in jobs}
+        how = {"name": name, "seed": seed, "cwd": str(Path.cwd()), "root": str(root), "device": device, "keep": keep}
+        runs = {job.label: {"config": config_json(job.config), **_resources(job)} for job in jobs}
         for part in ("done", "failed", "logs"):
             (folder / part).mkdir()
-        write_whole(folder / "plan.json", json.dumps({**about, "key": key, "runs": runs}, indent=1).encode())
+        write_whole(folder / "plan.json", json.dumps({**how, "key": key, "runs": runs}, indent=1).encode())
         where = [] if elsewhere and not cores else ["--cores", str(at_once)]
         if profile is not None:
             where += ["--profile", str(Path(profile).resolve()) if Path(profile).exists() else profile]
@@ -132,10 +135,10 @@ def _follow(jobs: list[Planned], folder: Path, arguments: list[str]) -> None:
         progress = Progress(jobs, folder)
         try:
             while engine.poll() is None:
-                progress.look()
+                progress.poll()
                 with suppress(subprocess.TimeoutExpired):
                     engine.wait(SECONDS_BETWEEN_LOOKS)
-            progress.look()
+            progress.poll()
         finally:
             progress.close()
             if engine.poll() is None:
@@ -172,22 +175,23 @@ def _stoppable() -> Iterator[None]:
 
 def _failures(jobs: list[Planned], folder: Path) -> list[str]:
     """A line for each run that failed, and one for all that were not started."""
-    found, idle = [], []
+    failures, idle = [], []
     for job in jobs:
         log, failed = folder / "logs" / f"{job.label}.log", folder / "failed" / job.label
         if (folder / "done" / job.label).exists():
             continue
         if failed.exists():
-            found.append(f"{job.label} failed: {failed.read_text()}; its log is {log}")
+            failures.append(f"{job.label} failed: {failed.read_text()}; its log is {log}")
         elif log.exists():
-            found.append(f"{job.label} ended without a word (killed, out of memory?); its log is {log}")
+            failures.append(f"{job.label} ended without a word (killed, out of memory?); its log is {log}")
         else:
             idle.append(job.label)
     if idle:
         log = folder / "snakemake.log"
-        said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        found.append(f"not started: {', '.join(idle)}: {said[-1] if said else 'killed?'}; Snakemake's log is {log}")
-    return found
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        why = lines[-1] if lines else "killed?"
+        failures.append(f"not started: {', '.join(idle)}: {why}; Snakemake's log is {log}")
+    return failures
 
 
 def _tidy(folder: Path, prefix: str) -> None:

@@ -1,0 +1,27 @@
+"""Measures of subjects, kept beside them: of a snapshot, of a stranger's model, of anything with a name.
+
+Each takes a `Subject` and a `Measure` and returns what the pure functions of `diffgen.metrics` make of it.
+"""
+
+from diffgen.experiments.gap import adjusted_curves, gap_curves, gap_table, reference_curve
+from diffgen.experiments.guidance import guided_gap_curves, reconstruction_curve
+from diffgen.experiments.measure import Measure
+from diffgen.experiments.publish import publish
+from diffgen.experiments.receptive_field import receptive_fields
+from diffgen.experiments.samples import denoised_images, draw_samples, frechet_gap_of, initial_noise, samples
+from diffgen.experiments.scaling import RunMetrics, last_gap_difference, measure_run
+from diffgen.experiments.subject import guided, switched, windowed
+from diffgen.experiments.trajectories import (
+    example_trajectories,
+    level_groups,
+    part_stats,
+    recall_rates,
+    trajectory_stats,
+)
+
+__all__ = [
+    "Measure", "RunMetrics", "adjusted_curves", "denoised_images", "draw_samples", "example_trajectories",
+    "frechet_gap_of", "gap_curves", "gap_table", "guided", "guided_gap_curves", "initial_noise", "last_gap_difference",
+    "level_groups", "measure_run", "part_stats", "publish", "recall_rates", "receptive_fields", "reconstruction_curve",
+    "reference_curve", "samples", "switched", "trajectory_stats", "windowed",
+]  # fmt: skip

@@ -1,0 +1,105 @@
+"""The gap at many guidance weights at once, and reconstructions; kept beside the main subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diffgen.data import Split
+from diffgen.experiments.measure import Measure
+from diffgen.experiments.subject import pair
+from diffgen.features import FeatureMap, classifier_features, identity
+from diffgen.metrics.gap import GapCurve, predictions
+from diffgen.metrics.reconstruction import ReconstructionCurve, reconstruction_distance
+from diffgen.runs import Subject, cached, data_hash
+
+
+def guided_gap_curves(
+    main: Subject,
+    guide: Subject,
+    weights: Sequence[float],
+    split: Split,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008 (frozen)
+    *,
+    unconditional: bool = False,
+    interval: tuple[float, float] | None = None,
+) -> list[GapCurve]:
+    """The generalization gap at any number of guidance weights, for two evaluations of each image at each noise level.
+
+    With a = D − y and b = D − D_guide the error is quadratic in w: ‖D_w − y‖² = ‖a‖² + 2 w a·b + w² ‖b‖². The three
+    numbers are kept for each image, so further weights and intervals cost nothing. Equal to `gap_curves` of each.
+
+    Args:
+        main: D.
+        guide: D_guide.
+        weights: w, any number of them.
+        split, sigmas, measure: as of `gap_curves`.
+        unconditional, interval: as of `guided`.
+
+    Returns:
+        A `GapCurve` a weight, of mean squared errors per pixel.
+    """
+    parts = {"train": measure.of(split.train), "val": measure.of(split.val)}
+    settings = {
+        "guide": guide.identity, "unconditional": unconditional, "sigmas": sigmas.tolist(), "seed": measure.seed,
+        **{name: data_hash(points) for name, points in parts.items()},
+    }  # fmt: skip
+
+    @torch.no_grad()
+    def compute() -> dict[str, Tensor]:
+        denoisers, result = pair(main, guide, unconditional, measure.device), {}
+        for name, points in parts.items():
+            terms = torch.empty(3, len(sigmas), len(points.x))
+            passes = (
+                predictions(
+                    d, points.x, sigmas, labels=points.labels, seed=measure.seed, batch_size=measure.batch_size
+                )
+                for d in denoisers
+            )
+            for (at, part, denoised), (_, _, by_guide) in zip(*passes):
+                a, b = (x.squeeze(2).flatten(2).double() for x in (denoised, denoised - by_guide))
+                a = a - points.x[part].to(a).flatten(1)
+                terms[:, at, part] = torch.stack([a * a, a * b, b * b]).mean(3).to(terms)
+            result[name] = terms
+        return result
+
+    terms = cached(main, "guided_gap", settings, compute, version=1)
+    low, high = interval or (-1, float("inf"))
+    inside = ((sigmas > low) & (sigmas <= high)).double()[:, None]
+
+    def errors(part: str, w: Tensor) -> Tensor:
+        a, ab, b = terms[part].double()
+        return a + 2 * w * ab + w.square() * b
+
+    return [GapCurve(sigmas, errors("train", w * inside), errors("val", w * inside)) for w in weights]
+
+
+def reconstruction_curve(
+    subject: Subject,
+    split: Split,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008
+    *,
+    features: FeatureMap = classifier_features,
+    n_resamples: int = 20,
+) -> ReconstructionCurve:
+    """rFD(σ) of both splits: see `reconstruction_distance`. The arguments are those of `gap_curves` and of that."""
+    train, val = measure.of(split.train), measure.of(split.val)
+    settings = {
+        "sigmas": sigmas.tolist(), "train": data_hash(train), "val": data_hash(val), "seed": measure.seed,
+        "features": identity(features), "n_resamples": n_resamples,
+    }  # fmt: skip
+    names = ("train", "val", "train_draws", "val_draws")
+
+    def compute() -> dict[str, Tensor]:
+        curve = reconstruction_distance(
+            subject.denoiser(measure.device), train, val, sigmas, features=features, n_resamples=n_resamples,
+            seed=measure.seed, batch_size=measure.batch_size,
+        )  # fmt: skip
+        return {name: getattr(curve, name).clone(memory_format=torch.contiguous_format) for name in names}
+
+    kept = cached(subject, "reconstruction", settings, compute, version=1)
+    return ReconstructionCurve(sigmas, *(kept[name] for name in names), n=min(len(train), len(val)))

@@ -1,0 +1,180 @@
+"""Samples of subjects, and images that they denoise, kept beside them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffgen.data import Points, Split
+from diffgen.denoiser import Denoiser, device_of
+from diffgen.experiments.measure import Measure
+from diffgen.features import FeatureMap, classifier_features, identity, principal_components
+from diffgen.guidance import Chunked
+from diffgen.metrics.estimate import Estimate
+from diffgen.metrics.frechet import FrechetGap, frechet_gap
+from diffgen.metrics.overlap import noisy
+from diffgen.rng import generator
+from diffgen.runs import Subject, cached, data_hash
+from diffgen.sampling import sample
+
+COMPONENTS = 32
+"""Principal components in which the Fréchet gap of pixels is measured: no more than few images can fit."""
+ROWS = 256
+"""Samples that follow their trajectories together."""
+
+
+def samples(
+    subject: Subject,
+    n: int,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008 (frozen)
+    *,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Draw n samples of a subject by Heun's method; the i-th starts from the same noise in every subject.
+
+    They are kept as images of 256 steps, see `to_bytes`, as Fréchet distances of the literature are computed from.
+
+    Args:
+        subject: what to sample from.
+        n: how many.
+        sigmas: the sampler's grid, such as `edm_sigmas(32)`.
+        measure: how; its seed is that of the initial noise.
+        labels: classes, (n,), or None.
+
+    Returns:
+        (n, *), on the CPU, cut off at ±1.
+    """
+
+    def compute() -> dict[str, Tensor]:
+        return {"samples": to_bytes(draw_samples(subject, n, sigmas, measure, labels=labels))}
+
+    classes = None if labels is None else labels.tolist()
+    settings = {"n": n, "sigmas": sigmas.tolist(), "labels": classes, "seed": measure.seed}
+    return from_bytes(cached(subject, "samples", settings, compute, version=1)["samples"])
+
+
+def draw_samples(
+    subject: Subject,
+    n: int,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008
+    *,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """The `samples`, neither kept nor rounded."""
+    denoiser = subject.denoiser(measure.device)
+    device = where(denoiser, measure)
+    noise = sigmas[0] * initial_noise(n, subject.shape, measure.seed)
+    parts = zip(noise.split(ROWS), [None] * n if labels is None else labels.split(ROWS))
+    done = [
+        sample(denoiser, x.to(device), sigmas, None if c is None else c.to(device)).cpu()
+        for x, c in tqdm(list(parts), desc="sampling", unit="batch", leave=False, disable=not measure.progress)
+    ]
+    return torch.cat(done)
+
+
+def where(denoiser: Denoiser, measure: Measure) -> torch.device:
+    """The device on which a denoiser computes: its own, or the one asked for if it has none."""
+    return device_of(denoiser, torch.device(measure.device))
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Images in [−1, 1] in 256 steps, cut off at the ends: as image files hold them, and as they are kept."""
+    return ((x + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def from_bytes(x: Tensor) -> Tensor:
+    """The images back from `to_bytes`, float32."""
+    return x.float() / 127.5 - 1
+
+
+def initial_noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """N(0, I), (n, *shape); the first rows stay the same when n grows."""
+    whole = -(-n // 16) * 16  # torch draws normal numbers in blocks of 16, and a rest that fills none anew
+    return torch.randn((whole, *shape), generator=generator(seed))[:n]
+
+
+def denoised_images(
+    subject: Subject,
+    points: Points,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008
+) -> tuple[Tensor, Tensor]:
+    """A few images to look at: noisy, and as the subject denoises them, at several noise levels.
+
+    Args:
+        subject: D.
+        points: clean images, (N, C, H, W) with labels or without.
+        sigmas: noise levels, (S,).
+        measure: how; its noise is that of `gap_curves`, one an image, the same at every level.
+
+    Returns:
+        y + σ n and D(y + σ n; σ), (S, N, C, H, W) each, cut off at ±1 and the latter in 256 steps, as it is kept.
+    """
+    levels = [float(sigma) for sigma in sigmas]
+    x = torch.stack([noisy(points.x, sigma, measure.seed) for sigma in levels])
+
+    @torch.no_grad()
+    def compute() -> dict[str, Tensor]:
+        denoiser = Chunked(subject.denoiser(measure.device), measure.batch_size)
+        device = where(denoiser, measure)
+        labels = None if points.labels is None else points.labels.to(device)
+        images = [denoiser(rows.to(device), torch.tensor(s), labels).cpu() for rows, s in zip(x, levels)]
+        return {"denoised": to_bytes(torch.stack(images))}
+
+    settings = {"sigmas": levels, "images": data_hash(points), "seed": measure.seed}
+    denoised = cached(subject, "denoised", settings, compute, version=1)["denoised"]
+    return x.clamp(-1, 1), from_bytes(denoised)
+
+
+def frechet_gap_of(
+    subject: Subject,
+    drawn: Tensor,
+    split: Split,
+    features: FeatureMap | None = classifier_features,
+    measure: Measure = Measure(),  # noqa: B008
+    *,
+    n_resamples: int = 12,
+) -> FrechetGap:
+    """The Fréchet gap of samples of a subject, see `frechet_gap`.
+
+    Args:
+        subject: that drew them.
+        drawn: the samples.
+        split: its data.
+        features: φ; None is pixels, in `COMPONENTS` principal components, fitted to training and validation images
+            alike.
+        measure: how; its seed is that of subsets and draws.
+        n_resamples: draws for the standard errors.
+
+    Raises:
+        ValueError: what `frechet_gap` raises.
+    """
+
+    def compute() -> dict[str, Tensor]:
+        phi = features
+        if phi is None:
+            equal = min(len(split.train), len(split.val))
+            both = torch.cat([split.train.x[:equal], split.val.x[:equal]])
+            phi = principal_components(both, min(COMPONENTS, len(both) - 1))
+        gap = frechet_gap(
+            phi(drawn), phi(split.train.x), phi(split.val.x), n_resamples=n_resamples, seed=measure.seed
+        )
+        return {
+            name: torch.tensor([value, value.stderr, value.n], dtype=torch.float64)
+            for name, value in gap._asdict().items()
+        }
+
+    settings = {
+        "features": None if features is None else identity(features), "samples": data_hash(Points(drawn)),
+        "n_resamples": n_resamples, "seed": measure.seed, **split_hashes(split),
+    }  # fmt: skip
+    kept = cached(subject, "frechet", settings, compute, version=1)
+    return FrechetGap(*(Estimate(*kept[name].tolist()) for name in FrechetGap._fields))
+
+
+def split_hashes(split: Split) -> dict[str, str]:
+    """Hashes of the images of a split, whatever their labels."""
+    return {"train": data_hash(Points(split.train.x)), "val": data_hash(Points(split.val.x))}

@@ -1,0 +1,159 @@
+"""What is measured of each run when runs are compared: gaps, copies and the quality of samples, over training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffgen.data import Points, Split
+from diffgen.experiments.gap import adjusted_curves, gap_curves
+from diffgen.experiments.measure import Measure
+from diffgen.experiments.samples import draw_samples
+from diffgen.features import FeatureMap, classifier_features, identity
+from diffgen.metrics.estimate import Estimate, Interval
+from diffgen.metrics.gap import GapCurve, paired_difference_at
+from diffgen.metrics.neighbours import NeighbourTerms, copies, memorized_fraction, neighbour_gap, neighbour_terms
+from diffgen.metrics.quality import paired_frechet
+from diffgen.metrics.scaling_laws import crossing_time, overfit_time
+from diffgen.runs import Snapshot, Subject, cached, data_hash
+
+VERSION = 1
+"""Of what is measured of samples; that of gaps is in `diffgen.experiments.gap`."""
+
+
+class RunMetrics(NamedTuple):
+    """What is known of a run, a row a snapshot.
+
+    snapshots; images_seen; raw: gap curves; curves: adjusted, or raw where the training set is smaller than the images
+    to be evaluated; memorized: memorized fraction; null: that of validation images; sample_gap: of nearest neighbours,
+    less that of the holdout; to_val: Fréchet distance of samples and validation images in features.
+    """
+
+    snapshots: list[Snapshot]
+    images_seen: list[int]
+    raw: list[GapCurve]
+    curves: list[GapCurve]
+    memorized: list[Estimate]
+    null: Estimate
+    sample_gap: list[Estimate]
+    to_val: list[Estimate]
+
+    @property
+    def peak_gaps(self) -> list[Estimate]:
+        """G over training, at the noise level at which the last is largest."""
+        return [curve.at(self.curves[-1].peak_sigma) for curve in self.curves]
+
+    @property
+    def excess_memorized(self) -> list[Estimate]:
+        """The memorized fraction over training, less its null."""
+        return [memorized.minus(self.null) for memorized in self.memorized]
+
+    @property
+    def overfit_onset(self) -> Interval:
+        """Images seen at the overfit onset, at the noise level of `peak_gaps`."""
+        return overfit_time(self.raw, self.images_seen, self.curves[-1].peak_sigma)
+
+    @property
+    def onset_times(self) -> dict[str, Interval]:
+        """Images seen when something happens, see `diffgen.metrics.scaling_laws`; the first three are memorization.
+
+        "onset": of overfitting; "copies": more than one percent of them, above the null; "gap": G reaches 0.2;
+        "quality": the Fréchet distance to validation images has come within half of its floor, the lowest of the run.
+        """
+        floor = 1.5 * min(map(float, self.to_val))
+        return {
+            "onset": self.overfit_onset,
+            "copies": crossing_time(self.images_seen, self.excess_memorized, 0.01),
+            "gap": crossing_time(self.images_seen, self.peak_gaps, 0.2),
+            "quality": crossing_time(self.images_seen, self.to_val, floor, rising=False),
+        }
+
+
+def measure_run(
+    snapshots: Sequence[Snapshot],
+    split: Split,
+    sigmas: Tensor,
+    n_samples: int,
+    sample_sigmas: Tensor,
+    reference: Subject | None,
+    measure: Measure = Measure(),  # noqa: B008 (frozen)
+    *,
+    features: FeatureMap = classifier_features,
+) -> RunMetrics:
+    """Measure each snapshot of a run, or find it measured.
+
+    Samples of a network that was trained with labels are drawn with those of the validation images, in their order.
+    They are not kept, only what is measured of them.
+
+    Args:
+        snapshots: of the run.
+        split: its data.
+        sigmas: noise levels of gaps, (S,).
+        n_samples: drawn from each snapshot.
+        sample_sigmas: the sampler's grid.
+        reference: of adjusted gaps, see `diffgen.experiments.gap.reference_curve`.
+        measure: how; `n_images` of each split in gaps, or as many as there are.
+        features: in which the distance of samples to validation images is measured.
+    """
+    config, plain = snapshots[0].run.config, _unlabelled(split)
+    raw = gap_curves(snapshots, split if config.conditional else plain, sigmas, measure)
+    curves = adjusted_curves(raw, plain, reference, measure)
+    if split.holdout is None:
+        raise ValueError("split has no holdout: the gap of samples is measured beside that of fresh images")
+    of_holdout = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
+    rows = [_of_samples(snapshot, split, n_samples, sample_sigmas, measure, features) for snapshot in snapshots]
+    terms = [NeighbourTerms(row["near_train"].double(), row["near_val"].double()) for row in rows]
+    return RunMetrics(
+        list(snapshots), [s.images_seen for s in snapshots], raw, curves,
+        memorized=[Estimate.proportion(row["memorized"].bool()) for row in rows],
+        null=memorized_fraction(split.val.x, split.train.x),
+        sample_gap=[term.gap.minus(of_holdout) for term in terms],
+        to_val=[Estimate(*row["frechet"].tolist(), n_samples) for row in rows],
+    )  # fmt: skip
+
+
+def last_gap_difference(a: RunMetrics, b: RunMetrics, sigma: float) -> Estimate:
+    """The difference of the last gaps of two runs at a noise level, over the images that both have in common.
+
+    Where one of them is not adjusted neither is: what the images contribute to both must be the same to cancel.
+    """
+    raw = any(run.curves[-1] is run.raw[-1] for run in (a, b))
+    first, second = ((run.raw if raw else run.curves)[-1] for run in (a, b))
+    same = min(first.train_errors.shape[1], second.train_errors.shape[1])
+    common = (GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in (first, second))
+    return paired_difference_at(*common, sigma)
+
+
+def _of_samples(
+    snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure, features: FeatureMap
+) -> dict[str, Tensor]:
+    """What is measured of a snapshot's samples, a number a sample."""
+    labels = None
+    if snapshot.run.config.conditional and split.val.labels is not None:
+        labels = split.val.labels[torch.arange(n) % len(split.val)]
+
+    def compute() -> dict[str, Tensor]:
+        x = draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels)
+        terms = neighbour_terms(x, split.train.x, split.val.x)
+        # to all validation images, whatever n_train is: of fewer points the distance would be larger by its bias
+        (to_val,), _ = paired_frechet([features(x)], features(split.val.x), n_resamples=12, seed=measure.seed)
+        return {
+            "memorized": copies(x, split.train.x),
+            "near_train": terms.to_train.float(),
+            "near_val": terms.to_val.float(),
+            "frechet": torch.tensor([to_val, to_val.stderr]),
+        }
+
+    settings = {
+        "n": n, "sigmas": sigmas.tolist(), "seed": measure.seed, "labels": labels is not None,
+        "features": identity(features), "train": data_hash(split.train), "val": data_hash(split.val),
+    }  # fmt: skip
+    return cached(snapshot, "sample_metrics", settings, compute, version=VERSION)
+
+
+def _unlabelled(split: Split) -> Split:
+    holdout = None if split.holdout is None else Points(split.holdout.x)
+    return Split(Points(split.train.x), Points(split.val.x), holdout)

@@ -1,0 +1,84 @@
+"""How far a denoiser looks: its effective receptive field, read off the Jacobian; the paper's range score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffgen.denoiser import Denoiser, expand, expand_labels
+from diffgen.rng import generator
+
+GRADIENTS_AT_ONCE = 64
+"""How many rows of the Jacobian a backward pass computes: memory grows with it, and beyond this speed does not."""
+
+
+def effective_receptive_field(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigma: Tensor | float,
+    labels: Tensor | None = None,
+    *,
+    pixels: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """How far away, in pixels, lies what a pixel of the denoised image depends on, for each image, (B,), float64.
+
+    R = mean_i Σ_j dist(i, j) |J_ij| / Σ_j |J_ij|,  J_ij = ∂D_i / ∂x_j
+
+    i runs over the pixels of the denoised image, j over those of the noisy one; |J_ij| is summed over their channels,
+    and dist is Euclidean. R is 0 for a denoiser of single pixels. For one that weighs all pixels equally it is the mean
+    distance of two pixels, about 0.52 of the side of a square image. A pixel that depends on nothing counts as 0.
+
+    Cost: a backward pass of one image for every entry of the denoised one, 64 of them at a time. Fewer pixels i, drawn
+    at random, cost less and estimate the same mean.
+
+    Args:
+        denoiser: D, differentiable.
+        x: noisy images, (B, C, H, W), on the device of the denoiser.
+        sigma: noise level, () or (B,), in units of the data.
+        labels: classes, (B,), or None.
+        pixels: how many pixels i of each image, drawn without replacement and for each image anew; None is all.
+        seed: of the pixels.
+
+    Raises:
+        ValueError: x is not a batch of images, or pixels is not between 1 and H·W.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (range score).
+    """
+    if x.ndim != 4:
+        raise ValueError(f"x has shape {tuple(x.shape)}: a range is that of images, (B, C, H, W)")
+    size = x.shape[2] * x.shape[3]
+    count = size if pixels is None else pixels
+    if not 1 <= count <= size:
+        raise ValueError(f"pixels is {pixels}: an image of {size} pixels has from 1 to {size}")
+    levels, classes = expand(sigma, x).flatten(), expand_labels(labels, x)
+    places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64, device=x.device) for n in x.shape[2:]))
+    scores = []
+    for row in range(len(x)):
+        one = slice(row, row + 1)
+        chosen = torch.randperm(size, generator=generator(seed, row))[:count].to(x.device)
+        weight = _dependence(denoiser, x[one], levels[one], None if labels is None else classes[one], chosen)
+        total = weight.sum(1)
+        score = (weight * torch.cdist(places[chosen], places)).sum(1) / total.where(total > 0, torch.ones_like(total))
+        scores.append(score.mean())
+    return torch.stack(scores) if scores else x.new_zeros(0, dtype=torch.float64)
+
+
+def _dependence(denoiser: Denoiser, x: Tensor, sigma: Tensor, labels: Tensor | None, pixels: Tensor) -> Tensor:
+    """Σ over channels of |J_ij| of one image, (1, C, H, W): (pixels i, all pixels j)."""
+    size = x.shape[2] * x.shape[3]
+    entries = torch.tensor([(i, c * size + p) for i, p in enumerate(pixels.tolist()) for c in range(x.shape[1])])
+    rows = min(len(entries), GRADIENTS_AT_ONCE)
+    # As many copies of the image as gradients at a time, denoised once: rows are independent, so a backward pass gives
+    # each copy the gradient of an entry of its own, with any module, whether or not torch.func can vectorize it.
+    with torch.enable_grad():
+        copies = x.detach().expand(rows, *x.shape[1:]).clone().requires_grad_()
+        denoised = denoiser(copies, sigma.expand(rows), None if labels is None else labels.expand(rows)).flatten(1)
+    weight = torch.zeros(len(pixels), size, dtype=torch.float64, device=x.device)
+    for part in entries.to(x.device).split(rows):
+        directions = torch.zeros_like(denoised)
+        directions[: len(part)] = F.one_hot(part[:, 1], denoised.shape[1]).to(denoised.dtype)
+        (gradient,) = torch.autograd.grad(denoised, copies, directions, retain_graph=True)
+        weight.index_add_(0, part[:, 0], gradient[: len(part)].double().abs().sum(1).flatten(1))
+    return weight

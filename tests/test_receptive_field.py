@@ -1,0 +1,129 @@
+"""The range score: of linear denoisers, whose Jacobian is known, and of networks against their whole Jacobian."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import diffgen as dg
+from diffgen.metrics.receptive_field import range_score, effective_receptive_field
+from diffgen.nets import DiTConfig, UNetConfig
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Convolution:
+    """D(x) = k ∗ x, the same kernel for every channel, on a torus: every pixel has the same surroundings."""
+
+    def __init__(self, kernel: Tensor):
+        self.kernel = kernel
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        pad = len(self.kernel) // 2
+        kernel = self.kernel.expand(x.shape[1], 1, *self.kernel.shape)
+        return F.conv2d(F.pad(x, (pad,) * 4, mode="circular"), kernel, groups=x.shape[1])
+
+
+def test_of_single_pixels_is_zero_and_of_nothing_too() -> None:
+    x = randn(3, 2, 5, 5)
+    assert effective_receptive_field(lambda x, s, c: x / 2, x, 1.0).tolist() == [0, 0, 0]
+    assert effective_receptive_field(lambda x, s, c: 0 * x, x, 1.0).tolist() == [0, 0, 0]
+    assert effective_receptive_field(lambda x, s, c: x, x[:0], 1.0).shape == (0,)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_of_a_convolution_in_closed_form(channels: int) -> None:
+    """Σ_o dist(i, i + o) |k_o| / Σ_o |k_o| over the offsets o, which at the border wrap to the other side."""
+    kernel = torch.tensor([[1.0, -2.0, 0.5], [0.0, 4.0, 1.0], [-1.0, 2.0, 0.0]])
+    n, total = 6, 0.0
+    for i in range(n):
+        for j in range(n):
+            for di in (-1, 0, 1):
+                for dj in (-1, 0, 1):
+                    apart = math.hypot((i + di) % n - i, (j + dj) % n - j)
+                    total += apart * abs(kernel[di + 1, dj + 1].item()) / kernel.abs().sum().item()
+    found = effective_receptive_field(Convolution(kernel), randn(2, channels, n, n), 1.0)
+    assert found.tolist() == pytest.approx([total / n**2] * 2)
+
+
+def test_of_a_blur_that_ends_at_the_border() -> None:
+    """The mean of a pixel and its neighbours left and right: 2/3 inside, 1/2 at the two ends of a row."""
+    kernel = torch.tensor([[1.0, 1.0, 1.0]])[None, None] / 3
+    denoiser = dg.Chunked(lambda x, s, c: F.conv2d(x, kernel, padding=(0, 1)))
+    assert range_score(denoiser, randn(2, 1, 4, 8), 1.0) == pytest.approx((6 * 2 / 3 + 2 * 1 / 2) / 8)
+
+
+def test_of_equal_weights_is_the_mean_distance_of_two_pixels() -> None:
+    everywhere = lambda x, s, c: x.mean((1, 2, 3), keepdim=True).expand_as(x)  # noqa: E731
+    for size in (4, 12):
+        places = torch.cartesian_prod(torch.arange(size), torch.arange(size)).double()
+        expected = torch.cdist(places, places).mean().item()
+        assert effective_receptive_field(everywhere, randn(1, 2, size, size), 1.0).item() == pytest.approx(expected)
+    assert expected / 12 == pytest.approx(0.52, abs=0.005)
+
+
+def test_of_a_gaussian_denoiser_is_that_of_its_matrix() -> None:
+    points = randn(50, 2, 4, 4) + randn(50, 1, 4, 1, seed=1)
+    denoiser, sigma = dg.GaussianDenoiser.fit(points), 0.7
+    covariance = torch.cov(points.double().flatten(1).T)
+    matrix = covariance @ torch.linalg.inv(covariance + sigma**2 * torch.eye(32))
+    weight = matrix.abs().reshape(2, 16, 2, 16).sum((0, 2))
+    places = torch.cartesian_prod(torch.arange(4), torch.arange(4)).double()
+    expected = ((weight * torch.cdist(places, places)).sum(1) / weight.sum(1)).mean().item()
+    assert effective_receptive_field(denoiser, randn(2, 2, 4, 4), sigma).tolist() == pytest.approx([expected] * 2, rel=1e-4)
+
+
+def test_a_window_bounds_the_range() -> None:
+    """Window 1 has range 0; a larger window a larger range; and none exceeds the diagonal of its surroundings."""
+    points, scores = dg.load_data("fashion_mnist", size=14, n_train=200, n_val=8), []
+    for size in (1, 3, 7, 14):
+        base = dg.GaussianDenoiser.fit(F.unfold(points.train.x, size).transpose(1, 2).reshape(-1, 1, size, size)[:4000])
+        scores.append(range_score(dg.Windowed(base, size), points.val.x[:2], 1.0, pixels=20))
+        assert scores[-1] <= math.sqrt(2) * (size - 1)
+    assert scores[0] == 0
+    assert scores == sorted(scores)
+    assert scores[-1] > 2
+
+
+@pytest.mark.parametrize("config", [UNetConfig(channels=8, attention=(4,)), DiTConfig(width=16, depth=2, heads=2)])
+def test_of_networks_is_that_of_their_whole_jacobian(config) -> None:
+    torch.manual_seed(2)
+    network = config.build((1, 8, 8), 3).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    denoiser, x, labels = dg.Preconditioned(network, 0.5), randn(2, 1, 8, 8), torch.tensor([0, 2])
+    sigma, places = torch.tensor([0.3, 2.0]), torch.cartesian_prod(torch.arange(8), torch.arange(8)).double()
+    expected = []
+    for i in range(2):
+        one = slice(i, i + 1)
+        jacobian = torch.autograd.functional.jacobian(lambda y, at=one: denoiser(y, sigma[at], labels[at]), x[one])
+        weight = jacobian.reshape(64, 64).double().abs()
+        expected.append(((weight * torch.cdist(places, places)).sum(1) / weight.sum(1)).mean().item())
+    assert effective_receptive_field(denoiser, x, sigma, labels).tolist() == pytest.approx(expected, rel=1e-4)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_some_pixels_estimate_the_same_mean() -> None:
+    denoiser, x = dg.OptimalDenoiser(randn(30, 1, 6, 6)), randn(1, 1, 6, 6, seed=1)
+    whole = effective_receptive_field(denoiser, x, 2.0).item()
+    parts = torch.cat([effective_receptive_field(denoiser, x, 2.0, pixels=6, seed=s) for s in range(40)])
+    assert parts.mean() == pytest.approx(whole, abs=4 * parts.std().item() / math.sqrt(40))
+    with torch.no_grad():
+        assert effective_receptive_field(denoiser, x, 2.0, pixels=36).item() == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("x", "pixels", "message"),
+    [
+        (torch.zeros(2, 9), None, r"x has shape \(2, 9\): a range is that of images"),
+        (torch.zeros(2, 1, 3, 3), 10, "pixels is 10: an image of 9 pixels has from 1 to 9"),
+        (torch.zeros(2, 1, 3, 3), 0, "pixels is 0"),
+    ],
+)
+def test_mistakes_are_named(x: Tensor, pixels: int | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        effective_receptive_field(lambda x, s, c: x, x, 1.0, pixels=pixels)

@@ -1,0 +1,73 @@
+"""The errors of samples' gaps cover what the luck of the split does, by splits whose truth is known."""
+
+import pytest
+import torch
+
+import diffgen as dg
+from diffgen.data import Points
+from diffgen.metrics.split_variance import paired_gaps
+from diffgen.metrics.neighbours import neighbour_terms, neighbour_gap
+from diffgen.rng import generator
+
+SIDE = 4
+
+
+def drawn(n: int, *key: int) -> torch.Tensor:
+    return torch.randn(n, SIDE, generator=generator(*key))
+
+
+def split_of(seed: int, n: int = 40, rest: int = 900) -> dg.Split:
+    x = drawn(2 * n + rest, 7, seed)
+    return dg.Split(Points(x[:n]), Points(x[n : 2 * n]), Points(x[2 * n :]))
+
+
+def guided(seed: int) -> list[torch.Tensor]:
+    """Samples that know of no split, and such that have moved from the same noise to the edge of the data."""
+    start = drawn(200, 8, seed)
+    return [start, 0.7 * start + torch.tensor([1.2, 0, 0, 0])]
+
+
+def test_intervals_cover_where_those_of_pairs_do_not():
+    """No sample knows of a training point: all gaps are 0. Of 60 intervals of 95 %, the pairs' own cover far fewer."""
+    outside = {"paired gaps": 0, "gap": 0, "pairs alone": 0}
+    for seed in range(60):
+        split, sets = split_of(seed), guided(seed)
+        gaps, changes = paired_gaps(sets, split, draws=60, seed=seed)
+        terms = [neighbour_terms(x, split.train.x, split.val.x) for x in sets]
+        for name, found in (("paired gaps", changes[1]), ("gap", gaps[1]), ("pairs alone", terms[1].minus(terms[0]))):
+            low, high = found.interval()
+            outside[name] += not low <= 0 <= high
+    assert outside["paired gaps"] <= 8
+    assert outside["gap"] <= 8
+    assert outside["pairs alone"] > 15
+
+
+def test_what_is_found_is_that_of_pairs_and_less_the_rest():
+    split, sets = split_of(1), guided(1)
+    gaps, changes = paired_gaps(sets, split, draws=20)
+    terms = [neighbour_terms(x, split.train.x, split.val.x) for x in sets]
+    luck = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
+    assert [float(gap) for gap in gaps] == [float(t.gap) - float(luck) for t in terms]
+    assert float(changes[1]) == float(terms[1].minus(terms[0]))
+    assert changes[1].stderr >= terms[1].minus(terms[0]).stderr
+    assert float(changes[0]) == changes[0].stderr == 0
+    assert paired_gaps(sets, split, draws=20)[1][1].stderr == changes[1].stderr
+
+
+def test_copies_are_found():
+    split = split_of(2)
+    start = drawn(200, 8, 2)
+    copied = split.train.x[torch.arange(200) % len(split.train)] + 0.05 * start
+    gaps, changes = paired_gaps([start, copied], split, draws=20)
+    assert changes[1].interval()[0] > 0
+    assert gaps[1].interval()[0] > 0
+
+
+def test_mistakes_are_named():
+    split, (a, b) = split_of(3), guided(3)
+    with pytest.raises(ValueError, match="pairs need equally many"):
+        paired_gaps([a, b[:5]], split)
+    with pytest.raises(ValueError, match="draws is 1"):
+        paired_gaps([a, b], split, draws=1)
+    with pytest.raises(ValueError, match=r"split\.holdout has 0 points"):
+        paired_gaps([a, b], dg.Split(split.train, split.val))
