@@ -141,8 +141,8 @@ def main() -> None:
 
     network = unet(nearest(lambda c: unet(c).build(shape), range(8, 100, 4), wanted))
     config = dg.TrainConfig(
-        data=dg.DataConfig(size=args.size, n_train=4096, n_val=1024), network=network, total_images=10**9, batch=args.batch,
-        learning_rate=1e-3, warmup=2_000, ema=(HalfLife(images=2_000),),
+        data=dg.DataConfig(size=args.size, n_train=4096, n_val=1024), network=network, total_images=10**9,
+        batch=args.batch, learning_rate=1e-3, warmup=2_000, ema=(HalfLife(images=2_000),),
     )  # fmt: skip
     split = config.data.load()
     runs: dict[str, Trainer | Plain] = {}

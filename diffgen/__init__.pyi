@@ -45,4 +45,3 @@ from .schedule import LogNormal as LogNormal
 from .schedule import edm_sigmas as edm_sigmas
 from .schedule import log_sigmas as log_sigmas
 from .training.config import TrainConfig as TrainConfig
-

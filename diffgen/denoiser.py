@@ -18,8 +18,8 @@ NO_LABEL = -1
 class Denoiser(Protocol):
     """An estimate of the clean data y behind x = y + σ n, n ~ N(0, I).
 
-    A protocol of one call, which `isinstance` can't check: print would pass. What makes a denoiser is the contract, which
-    `tests/test_contract.py` holds every implementation to:
+    A protocol of one call, which `isinstance` can't check: print would pass. What makes a denoiser is the contract,
+    which `tests/test_contract.py` holds every implementation to:
 
     - rows are independent: the estimate for a row does not depend on the other rows;
     - a scalar σ equals the same σ repeated for every row;

@@ -27,7 +27,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
     digest = hashlib.sha256(metadata.encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -111,9 +111,9 @@ def _behind(denoiser: Denoiser) -> tuple[Denoiser, bool]:
 class Switched(nn.Module):
     """Another denoiser at some noise levels: D_other where low ≤ σ ≤ high, D_main elsewhere.
 
-    Experts for parts of the noise are switched so. As a test it samples with the late snapshot of a run and an early one, which has not memorized yet, inside a window
-    of σ. If samples do not change, what the late one has memorized there does not matter for them. A batch whose rows
-    lie on both sides costs an evaluation of both.
+    Experts for parts of the noise are switched so. As a test it samples with the late snapshot of a run and an early
+    one, which has not memorized yet, inside a window of σ. If samples do not change, what the late one has memorized
+    there does not matter for them. A batch whose rows lie on both sides costs an evaluation of both.
 
     Args:
         main: D_main.

@@ -40,6 +40,9 @@ class OptimalDenoiser(nn.Module):
     Source: Karras et al. 2022, arXiv 2206.00364, App. B.3, eq. 57.
     """
 
+    points: Tensor
+    labels: Tensor | None
+
     def __init__(self, points: Tensor, labels: Tensor | None = None):
         super().__init__()
         if points.ndim < 2 or not len(points):
@@ -58,19 +61,19 @@ class OptimalDenoiser(nn.Module):
                 f"x has shape {tuple(x.shape)}: the training points are {tuple(self.points.shape[1:])} each"
             )
         sigma, classes = expand(sigma, x).flatten(), expand_labels(labels, x)
-        conditional = labels is not None and self.labels is not None
-        if conditional:
-            unknown = classes[(classes != NO_LABEL) & ~torch.isin(classes, self.labels)]
+        own = None if labels is None else self.labels
+        if own is not None:
+            unknown = classes[(classes != NO_LABEL) & ~torch.isin(classes, own)]
             if len(unknown):
                 raise ValueError(f"labels holds class {unknown[0].item()}: no training point has it")
         if not len(x):
             return x.clone(), x.new_zeros(0)
         rows = max(1, min(LOGITS_AT_ONCE // min(len(self.points), 4096), ENTRIES_AT_ONCE // x[0].numel()))
         parts = zip(x.flatten(1).split(rows), sigma.split(rows), classes.split(rows))
-        mean, weight = zip(*(self._posterior(*part, conditional) for part in parts))
+        mean, weight = zip(*(self._posterior(*part, own) for part in parts))
         return torch.cat(mean).reshape(x.shape).to(x.dtype), torch.cat(weight).to(x.dtype)
 
-    def _posterior(self, x: Tensor, sigma: Tensor, classes: Tensor, conditional: bool) -> tuple[Tensor, Tensor]:
+    def _posterior(self, x: Tensor, sigma: Tensor, classes: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
         x, precision = x.double(), sigma.double().pow(-2)[:, None]
         # The running log-sum-exp: everything below is relative to the largest logit so far. It starts finite, so that
         # a chunk without a point of the row's class (all logits −∞) leaves zeros and no NaN. The result does not
@@ -82,8 +85,8 @@ class OptimalDenoiser(nn.Module):
             y = self.points[start : start + chunk].flatten(1).double()
             half_squares = torch.linalg.vector_norm(y, dim=1).square() / 2
             logits = torch.addmm(half_squares, x, y.T, beta=-1) * precision
-            if conditional:
-                other = self.labels[start : start + chunk] != classes[:, None]
+            if own is not None:
+                other = own[start : start + chunk] != classes[:, None]
                 logits.masked_fill_(other & (classes[:, None] != NO_LABEL), -math.inf)
             new_top = torch.maximum(top, logits.detach().amax(1, keepdim=True))
             weights = logits.sub_(new_top).exp_()
@@ -110,6 +113,10 @@ class GaussianDenoiser(nn.Module):
 
     Source: Wiener 1949; in diffusion models, Wang and Vastola 2023, arXiv 2311.10892.
     """
+
+    mean: Tensor
+    variances: Tensor
+    axes: Tensor
 
     def __init__(self, mean: Tensor, covariance: Tensor):
         super().__init__()

@@ -76,8 +76,8 @@ def stochastic(
 
     The noise is a function of the seed, σ and the index of the row, so the result is a step like any other: a
     trajectory cut in two is the same, and so are the first rows of a larger batch. Samples that are drawn in several
-    batches need `first`, or every batch gets the noise of the first one. A stochastic step costs one evaluation more than
-    `step`, for the one at (σ, x) belongs to the state that `trajectory` yields.
+    batches need `first`, or every batch gets the noise of the first one. A stochastic step costs one evaluation more
+    than `step`, for the one at (σ, x) belongs to the state that `trajectory` yields.
 
     Args:
         step: what follows the noise, `heun` or `euler`.

@@ -42,14 +42,14 @@ class SmokeBook:
         """The claims of all chapters, from the ledgers that the executed notebooks carry."""
         from diffgen.book.claims import Ledger
 
-        found = []
+        claims = []
         for path in sorted((self.out / "executed" / "smoke").glob("*.ipynb")):
             cells = json.loads(path.read_text())["cells"]
             for output in (output for cell in cells for output in cell.get("outputs", [])):
                 if output.get("metadata", {}).get("scrapbook", {}).get("name") == "ledger":
                     text = "".join(output["data"]["application/papermill.record/text/plain"])
-                    found += Ledger.loads(ast.literal_eval(text)).claims
-        return found
+                    claims += Ledger.loads(ast.literal_eval(text)).claims
+        return claims
 
     def build(self) -> subprocess.CompletedProcess:
         """What `make book` runs, on the chapters executed here."""

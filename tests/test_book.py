@@ -14,8 +14,11 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffgen import book, cli
+from diffgen import book
+from diffgen.book import execute
 from diffgen.book.claims import FAILS, HOLDS, INCONCLUSIVE, Ledger
+from diffgen.cli import app as cli
+from diffgen.runs.publication import FORMAT, publication_at
 
 PARAMETERS = """\
 from typing import Literal
@@ -186,11 +189,11 @@ def test_one_failure_does_not_stop_the_others(toy, monkeypatch, capsys):
 def key(toy, monkeypatch):
     """The execution key of a toy chapter, over a copy of the library in which a test may change files."""
     shutil.copytree(ROOT / "diffgen", toy / "diffgen", ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
-    monkeypatch.setattr(book, "__file__", str(toy / "diffgen" / "book.py"))
+    monkeypatch.setattr(execute, "PACKAGE", toy / "diffgen")
     return lambda **values: book.execution_key(toy / "chapters" / "01_one.ipynb", {"preset": "smoke"} | values)
 
 
-@pytest.mark.parametrize("name", ["sample.py", "widgets/toy.js", "diffgen.mplstyle", "nets/new.py"])
+@pytest.mark.parametrize("name", ["sampling.py", "widgets/toy.js", "diffgen.mplstyle", "nets/new.py"])
 def test_a_changed_library_makes_stale_and_its_undoing_fresh(toy, key, name):
     before, path = key(), toy / "diffgen" / name
     text = path.read_text() if path.exists() else None
@@ -200,25 +203,30 @@ def test_a_changed_library_makes_stale_and_its_undoing_fresh(toy, key, name):
     assert key() == before
 
 
-def test_published_draws_from_stored_results_and_they_make_stale(toy, key):
-    """The chapters that are named as stored are chapters; a result that is stored anew makes them stale."""
+def test_published_draws_from_published_results_and_they_make_stale(toy, key):
+    """The chapters that are tagged as published find their results; what is published anew makes them stale."""
     scales = {path.stem: build_book.scale(path, "published") for path in book.chapters(ROOT)}
-    stored = {stem for stem, values in scales.items() if values["preset"] == "standard"}
-    assert stored == set(build_book.STORED)
-    assert all((ROOT / scales[stem]["results"]).is_dir() for stem in stored)
+    published = {stem for stem, values in scales.items() if values["preset"] == "standard"}
+    assert published == {"02_generalization_gap", "03_trajectories", "04_scaling_factors", "05_guidance"}
+    assert published == {path.stem for path in book.chapters(ROOT) if build_book.is_published(path)}
+    assert all(publication_at(ROOT / scales[stem]["results"]) for stem in published)
+    assert all(values == {"preset": "quick"} for stem, values in scales.items() if stem not in published)
     assert build_book.scale(book.chapters(ROOT)[0], "smoke") == {"preset": "smoke"}
-    before = key(results="stored")
-    (toy / "stored" / "run").mkdir(parents=True)
-    (toy / "stored" / "run" / "stored.json").write_text("{}")
-    assert key(results="stored") != before
+    keys = [key(results="published")]
+    manifest = toy / "published" / "manifest.json"
+    manifest.parent.mkdir()
+    for checksums in ({}, {"run.safetensors": "0"}, {"run.safetensors": "1"}):
+        manifest.write_text(json.dumps({"format": FORMAT, "runs": {}, "sha256": checksums}))
+        keys.append(key(results="published"))
+    assert len(set(keys)) == 4
 
 
 def test_what_else_makes_stale(toy, key, monkeypatch):
     before = key()
     assert key(seed=1) != before
-    os.utime(toy / "diffgen" / "sample.py", (1, 1))
+    os.utime(toy / "diffgen" / "sampling.py", (1, 1))
     assert key() == before, "times of change do not count"
-    monkeypatch.setattr(book, "versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(execute, "versions", lambda: {"torch": "0"})
     assert key() != before
     monkeypatch.undo()
 

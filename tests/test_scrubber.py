@@ -66,7 +66,7 @@ def slider(page, name):
     return page.get_by_role("slider", name=name)
 
 
-def look(page, label):
+def pixels(page, label):
     """The pixels of a row, (columns, H, W, 3), each read from all screen pixels that show it."""
     scale, dense = (
         float(page.evaluate(f"document.querySelector('.dg-root').dataset.{name}")) for name in ("scale", "dense")
@@ -83,10 +83,10 @@ def look(page, label):
     k, gap, side = int(scale), round(2 * dense), ROWS[label].shape[-1]
     shown = torch.tensor(data).reshape(height, width, 4)
     images = [shown[:, j * (side * k + gap) : j * (side * k + gap) + side * k] for j in range(ROWS[label].shape[-4])]
-    found = torch.stack([image.reshape(-1, k, side, k, 4) for image in images])
-    assert (found == found[:, :, :1, :, :1]).all(), "a pixel is not drawn as a square of one colour"
-    assert (found[..., 3] == 255).all()
-    return found[:, :, 0, :, 0, :3]
+    squares = torch.stack([image.reshape(-1, k, side, k, 4) for image in images])
+    assert (squares == squares[:, :, :1, :, :1]).all(), "a pixel is not drawn as a square of one colour"
+    assert (squares[..., 3] == 255).all()
+    return squares[:, :, 0, :, 0, :3]
 
 
 def expected(label, places):
@@ -103,7 +103,7 @@ def test_images_are_those_given(page, places):
     widget.places = places
     show(page, widget)
     for label in ROWS:
-        assert torch.equal(look(page, label), expected(label, places)), label
+        assert torch.equal(pixels(page, label), expected(label, places)), label
 
 
 @pytest.mark.parametrize("dense", [1, 1.5, 3])
@@ -111,7 +111,7 @@ def test_pixels_are_sharp_on_dense_screens(chromium, dense):
     with empty_page(chromium, device_scale_factor=dense) as page:
         show(page, scrubber())
         assert float(page.evaluate("document.querySelector('.dg-root').dataset.dense")) == dense
-        assert torch.equal(look(page, "denoised"), expected("denoised", [2, 2, 0]))
+        assert torch.equal(pixels(page, "denoised"), expected("denoised", [2, 2, 0]))
         box = page.locator(".dg-images canvas").first.evaluate("c => [c.width, c.getBoundingClientRect().width]")
         assert box[0] == pytest.approx(box[1] * dense, abs=0.5 * dense)  # one canvas pixel a screen pixel
 
@@ -181,7 +181,7 @@ def test_by_keyboard(page):
     assert slider(page, "noise level σ").get_attribute("aria-valuetext") == f"{SIGMAS[3]:.3g}"
     heard = page.get_by_role("status").inner_text()
     assert heard.startswith(f"images seen 1,000, noise level σ {SIGMAS[3]:.3g}, guide other; training ")
-    assert torch.equal(look(page, "denoised"), expected("denoised", [0, 3, 2]))
+    assert torch.equal(pixels(page, "denoised"), expected("denoised", [0, 3, 2]))
     name = page.get_by_role("img").first.get_attribute("aria-label")
     assert name == "clean"
     assert page.get_by_role("img", name="noisy").get_attribute("aria-label") == f"noisy, noise level σ {SIGMAS[3]:.3g}"
@@ -202,7 +202,7 @@ def test_by_mouse(page):
     page.mouse.move(plot["x"] + plot["width"] * 0.15, plot["y"] + 60, steps=4)
     page.mouse.up()
     drawn(page, [1, 0, 1])
-    assert torch.equal(look(page, "denoised"), expected("denoised", [1, 0, 1]))
+    assert torch.equal(pixels(page, "denoised"), expected("denoised", [1, 0, 1]))
 
 
 def test_on_a_phone_by_finger(chromium):
@@ -219,7 +219,7 @@ def test_on_a_phone_by_finger(chromium):
         drawn(page, [0, 4, 0])
         sizes = "[...document.querySelectorAll('button, select, input')].map((e) => e.offsetHeight)"
         assert min(page.evaluate(sizes)) >= 28
-        assert torch.equal(look(page, "colour"), expected("colour", [0, 4, 0]))
+        assert torch.equal(pixels(page, "colour"), expected("colour", [0, 4, 0]))
 
 
 def test_a_row_wider_than_a_phone_still_fits(chromium):
@@ -263,7 +263,7 @@ def test_python_and_the_browser_follow_each_other(page):
     page.evaluate("model.set('places', [0, 1, 2])")  # as a kernel does
     drawn(page, [0, 1, 2])
     assert page.get_by_role("combobox", name="guide").evaluate("menu => menu.selectedOptions[0].textContent") == "other"
-    assert torch.equal(look(page, "denoised"), expected("denoised", [0, 1, 2]))
+    assert torch.equal(pixels(page, "denoised"), expected("denoised", [0, 1, 2]))
     heard = []
     widget.observe(lambda change: heard.append(change.new), "places")
     widget.set_state({"places": [0, 1, 2]})  # as a front end does

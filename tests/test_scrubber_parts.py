@@ -61,7 +61,7 @@ def test_errors_say_what_is_wrong_in_one_line(message):
     assert "\n" not in str(raised.value)
 
 
-def test_it_is_a_part_of_a_page_that_may_be_stored():
+def test_a_page_can_hold_its_state_as_json():
     """Only numbers, text and None: what JSON can say, without a binary buffer."""
     curves = Curves(x=LINE, y=torch.tensor([1, torch.nan, torch.inf, 4, 5]), marker="w")
     widget = Scrubber([ONE], [Images("a", IMAGE)], [curves])

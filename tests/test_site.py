@@ -164,20 +164,20 @@ def test_weights_of_guidance_change_samples_and_gap(site, address, chromium):
         visit(page, address + "chapters/05_guidance.html")
         scrubber = page.locator(".dg-root[aria-label='Samples and gap against the guidance weight']")
         scrubber.scroll_into_view_if_needed()
-        look = "root => [...root.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()"
-        line = "root => [...root.querySelectorAll('.dg-line')].map((p) => p.getAttribute('d')).join()"
+        pixels = "root => [...root.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()"
+        lines = "root => [...root.querySelectorAll('.dg-line')].map((p) => p.getAttribute('d')).join()"
         slider = scrubber.get_by_role("slider", name="weight w")
         slider.focus()
         slider.press("Home")
         page.wait_for_timeout(300)
-        start = scrubber.evaluate(look), scrubber.evaluate(line)
+        start = scrubber.evaluate(pixels), scrubber.evaluate(lines)
         slider.press("End")
         page.wait_for_timeout(300)
-        end = scrubber.evaluate(look), scrubber.evaluate(line)
+        end = scrubber.evaluate(pixels), scrubber.evaluate(lines)
         assert end[0] != start[0]
         scrubber.get_by_label("guidance", exact=True).select_option("autoguidance")
         page.wait_for_timeout(300)
-        other = scrubber.evaluate(look), scrubber.evaluate(line)
+        other = scrubber.evaluate(pixels), scrubber.evaluate(lines)
         assert other[0] != end[0]
         assert other[1] != end[1]
         toy = page.locator(".dg-root[aria-label='Field explorer of the toy model']")

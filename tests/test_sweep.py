@@ -21,14 +21,16 @@ from test_runs import small, train
 
 import diffgen as dg
 from diffgen.cli import app as cli
+from diffgen.experiments import publish
 from diffgen.files import read_tensors
-from diffgen.experiments.publish import store
+from diffgen.runs import PublishedRun
+from diffgen.runs.key import run_name
 from diffgen.sweep import Sweep, progress
 from diffgen.sweep import run as running
 from diffgen.sweep.estimate import LIBRARIES, disk, memory, size_of
 from diffgen.sweep.load import load
 from diffgen.sweep.plan import plan, wall_seconds
-from diffgen.sweep.state import drop
+from diffgen.sweep.state import prune
 
 PATIENCE = 300
 HEADER = ["run", "folder", "parameters", "images", "state", "images/s", "time", "memory", "disk"]
@@ -52,10 +54,10 @@ def note(file, *words):
 
 def step(self):
     import os
-    note("steps", self.config.seed, self.images, os.getpid())
+    note("steps", self.config.seed, self.images_seen, os.getpid())
     if self.config.seed == 3 and not (HERE / "mended").exists():
         raise RuntimeError("no\\nluck")
-    while self.images == 256 and not (HERE / "go").exists():
+    while self.images_seen == 256 and not (HERE / "go").exists():
         time.sleep(0.05)
     return STEP(self)
 
@@ -105,10 +107,13 @@ def noted(path):
 
 def wait_for(what):
     end = time.monotonic() + PATIENCE
-    while not (found := what()):
+    while not what():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
-    return found
+
+
+def kept(run):
+    return [run.weights_path(snapshot.images_seen).exists() for snapshot in run.snapshots]
 
 
 def gone(pid):
@@ -119,7 +124,7 @@ def test_a_killed_sweep_of_two_workers_goes_on_to_equal_weights(mine, tmp_path):
     root, steps = tmp_path / "runs", tmp_path / "steps"
     command = ["sweep", f"{mine}:two", "--root", str(root), "--cores", "2"]
     with subprocess.Popen([sys.executable, "-m", "diffgen", *command]) as sweep:
-        wait_for(lambda: {seed for seed, images, _ in noted(steps) if images == "256"} == {"1", "2"})  # both, at once
+        wait_for(lambda: {seed for seed, seen, _ in noted(steps) if seen == "256"} == {"1", "2"})  # both, at once
         os.kill(sweep.pid, signal.SIGKILL)
     before = noted(steps)
     wait_for(lambda: all(gone(int(pid)) for *_, pid in before))  # no job outlives the sweep
@@ -128,11 +133,12 @@ def test_a_killed_sweep_of_two_workers_goes_on_to_equal_weights(mine, tmp_path):
     assert cli.main(command) == 0
     assert not (root / ".sweeps").exists()
     after = noted(steps)[len(before) :]
-    assert {seed: min(int(i) for s, i, _ in after if s == seed) for seed in "12"} == {"1": 192, "2": 192}  # not from 0
+    begun_at = {seed: min(int(seen) for of, seen, _ in after if of == seed) for seed in "12"}
+    assert begun_at == {"1": 192, "2": 192}  # not from 0
     torch.set_num_threads(1)  # as a job
     for config in load(f"{mine}:two").runs.values():
-        found = dg.find_run(config, root).snapshots
-        for a, b in zip(found, dg.train(config, root=tmp_path / "whole", progress=False), strict=True):
+        snapshots = dg.find_run(config, root).snapshots
+        for a, b in zip(snapshots, dg.train(config, root=tmp_path / "whole", progress=False), strict=True):
             resumed, whole = read_tensors(a.path)[0], read_tensors(b.path)[0]
             assert resumed.keys() == whole.keys()
             assert all(torch.equal(resumed[name], whole[name]) for name in whole)
@@ -158,8 +164,8 @@ def test_two_sweeps_at_once_and_a_run_that_fails(mine, tmp_path, capfd):
     for thread in threads:
         thread.join(PATIENCE)
     assert codes == {"three": 1, "one": 0}
-    images = [int(images) for seed, images, _ in noted(steps) if seed == "1"]
-    assert images == list(range(0, 640, 128))  # once, by one of the two
+    images_seen = [int(seen) for seed, seen, _ in noted(steps) if seed == "1"]
+    assert images_seen == list(range(0, 640, 128))  # once, by one of the two
     assert len({pid for seed, _, pid in noted(steps) if seed == "1"}) == 1
     ((*measured, peak),) = noted(tmp_path / "measured")  # good and twin are one run
     assert measured == ["1", "3", "1"]  # seed, snapshots, threads
@@ -185,7 +191,7 @@ def test_two_sweeps_at_once_and_a_run_that_fails(mine, tmp_path, capfd):
     assert [line[:3] for line in noted(tmp_path / "measured")[1:]] == [["3", "3", "2"]]
     assert not (root / ".sweeps").exists()
     for run in (dg.find_run(config, root), dg.find_run(bad, root)):
-        assert [s.path.exists() for s in run.snapshots] == [False, False, True]
+        assert kept(run) == [False, False, True]
     start = time.monotonic()
     capfd.readouterr()
     assert sweep("three") == 0  # nothing is left to do, and no process is started for it
@@ -201,9 +207,8 @@ def test_dry_run_has_all_numbers_and_writes_nothing(mine, tmp_path, capsys):
     assert sorted(p for p in tmp_path.rglob("*") if "__pycache__" not in p.parts) == before
     assert header.split() == HEADER
     config = load(f"{mine}:three").runs["good"]
-    folder = dg.find_run(config, "").folder.name
     parameters = size_of(config, config.data.load()).parameters
-    assert good.split()[:7] == ["good", "=", "twin", folder, f"{parameters:,}", "640", "missing"]
+    assert good.split()[:7] == ["good", "=", "twin", run_name(config), f"{parameters:,}", "640", "missing"]
     assert float(good.split()[7].replace(",", "")) > 0
     assert bad.split()[0] == "bad"
     assert all(line.endswith("B") for line in (good, bad))
@@ -222,9 +227,9 @@ def test_the_plan_knows_how_far_runs_are_and_how_fast_such_runs_were(tmp_path):
     assert a.seconds == pytest.approx((640 - 64) / a.speed)
     (*_, last) = train(tmp_path, config)
     path = last.run.folder / "run.json"
-    about = json.loads(path.read_text())
-    about["seconds"], about["machine"]["threads"] = 64.0, 1
-    path.write_text(json.dumps(about))
+    metadata = json.loads(path.read_text())
+    metadata["seconds"], metadata["machine"]["threads"] = 64.0, 1
+    path.write_text(json.dumps(metadata))
     a, b = plan(sweep, tmp_path, key="")
     assert (a.state, a.done, b.speed, b.seconds) == ("finished", True, 10, 640)
 
@@ -246,8 +251,8 @@ def test_progress_has_a_line_a_run_and_one_for_the_whole(bars, tmp_path, capsys,
     for label in "ab":
         (tmp_path / "logs" / f"{label}.log").touch()
     jobs[0].run.folder.mkdir()
-    (jobs[0].run.folder / "log.jsonl").write_text('{"images": 320}\n')
-    shown.look()
+    (jobs[0].run.folder / "log.jsonl").write_text('{"images_seen": 320}\n')
+    shown.poll()
     told = capsys.readouterr().err
     if bars:
         for line in ("0 of 3 runs:  17%", "a:  50%", "b:   0%"):
@@ -257,7 +262,7 @@ def test_progress_has_a_line_a_run_and_one_for_the_whole(bars, tmp_path, capsys,
         assert re.fullmatch(r"0 of 3 runs over; running: a 50 %, b 0 %; 320 of 1,920 images, .* left\n", told)
     (tmp_path / "done" / "a").touch()
     (tmp_path / "failed" / "b").write_text("ValueError: no")
-    shown.look()
+    shown.poll()
     shown.close()
     told = capsys.readouterr().err
     assert "a: finished\n" in told
@@ -265,38 +270,41 @@ def test_progress_has_a_line_a_run_and_one_for_the_whole(bars, tmp_path, capsys,
     assert "2 of 3 runs" in told
 
 
-def test_stored_runs_are_finished(tmp_path, capsys, monkeypatch):
+def test_published_runs_are_finished(tmp_path, capsys, monkeypatch):
     (*_, last) = train(tmp_path / "runs")
-    store(last.run, tmp_path / "stored")
+    publish([last.run], tmp_path / "published")
+    before = {path: path.read_bytes() for path in (tmp_path / "published").iterdir()}
     monkeypatch.setattr(running, "load", lambda *_: Sweep({"a": small()}, measure=lambda *_: 1 / 0))
-    monkeypatch.setattr(running, "code", lambda _: "")
-    assert cli.main(["sweep", "any", "--root", str(tmp_path / "stored"), "--keep", "none"]) == 0
+    monkeypatch.setattr(running, "measure_key", lambda *_: "")
+    assert cli.main(["sweep", "any", "--root", str(tmp_path / "published"), "--keep", "none"]) == 0
     assert "all 1 runs are finished" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in (tmp_path / "published").iterdir()} == before  # nothing is pruned
 
 
-def test_dropped_snapshots_count_and_say_how_to_get_them_back(tmp_path):
+def test_pruned_snapshots_count_and_say_how_to_get_them_back(tmp_path):
     config = small()
     first, _, last = train(tmp_path, config)
     run, weights = last.run, read_tensors(first.path)[0]
-    drop(run, "last")
-    assert [s.path.exists() for s in run.snapshots] == [False, False, True]
+    prune(run, "last")
+    assert kept(run) == [False, False, True]
     assert train(tmp_path, config) == [first, *run.snapshots[1:]]  # without training
-    assert not first.path.exists()
+    assert kept(run) == [False, False, True]
     assert run.finished
     assert first.shape == (1, 4, 4)
     last.denoiser()
-    with pytest.raises(
-        FileNotFoundError, match=r"was dropped .*--keep.*: delete .*dropped.json and train the run again"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"was pruned .*--keep.*: delete .*pruned.json and train the run again"):
         first.denoiser()
-    store(run, tmp_path / "stored")
-    drop(run, "none")
+    publication = publish([run], tmp_path / "published")  # with the weights of the last snapshot, which are there
+    assert f"{run.name}.weights.safetensors" in publication.manifest["sha256"]
+    prune(run, "none")
     assert run.finished
-    assert not any(s.path.exists() for s in run.snapshots)
-    with pytest.raises(FileNotFoundError, match="was dropped"):
+    assert kept(run) == [False, False, False]
+    with pytest.raises(FileNotFoundError, match="was pruned"):
         dg.load_denoiser(run.folder)
-    assert not list(store(run, tmp_path / "stored too").folder.glob("snapshots/*"))
-    (run.folder / "dropped.json").unlink()
+    publication = publish([run], tmp_path / "published without weights")
+    assert PublishedRun(publication, run.name).snapshots == run.snapshots
+    assert not list((tmp_path / "published without weights").glob("*.weights.safetensors"))
+    (run.folder / "pruned.json").unlink()
     again = read_tensors(train(tmp_path, config)[0].path)[0]
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
@@ -336,7 +344,7 @@ def test_what_is_wrong_is_said_in_a_line(arguments, message, mine, tmp_path, cap
 def test_without_snakemake_a_line_says_what_to_install(mine, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(running.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(running, "load", lambda *_: Sweep({"a": small()}))
-    monkeypatch.setattr(running, "code", lambda _: "")
+    monkeypatch.setattr(running, "measure_key", lambda *_: "")
     assert cli.main(["sweep", "any", "--root", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "diffgen sweep: snakemake is not installed: pip install 'diffgen[sweep]'\n"
 

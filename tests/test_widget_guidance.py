@@ -40,8 +40,8 @@ def test_guided_denoisers_equal_torch(page, points, delta, other, w):
     x = torch.randn(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 8
     for sigma in (0.1, 1.1, 20.0):
         at_each = "v[1].map(([x, y]) => { const d = [0, 0]; guided(v[0], x, y, v[2], v[3], v[4], d); return d; })"
-        found = run(page, at_each, train.flatten(), x, sigma, delta, by)
-        close(found, denoiser(x, torch.tensor(sigma)), scale=10)
+        in_browser = run(page, at_each, train.flatten(), x, sigma, delta, by)
+        close(in_browser, denoiser(x, torch.tensor(sigma)), scale=10)
     axis = torch.linspace(-15, 15, 16, dtype=torch.float64)
     field = run(page, "Array.from(guidedOnGrid(v[0], v[1], v[1], 1.1, v[2], v[3]))", train.flatten(), axis, delta, by)
     close(field, denoiser(torch.cartesian_prod(axis, axis).flip(1), torch.tensor(1.1)).flatten(), scale=10)
@@ -58,8 +58,8 @@ def test_guided_gap_map_equals_torch(page, points):
     axis = torch.linspace(-15, 15, 7, dtype=torch.float64)
     places = torch.cartesian_prod(axis, axis).flip(1)
     rule = "Array.from(gapMap(v[0], v[1], v[1], 1.1, 1.8, normalRule(0.9, 4.05), { delta: 2.2, weight: 1 }))"
-    found = run(page, rule, train.flatten(), axis)
-    close(found, gap_map(guided(train, 1.8, 2.2, 1.0), train, places, 1.1, spacing=0.9, reach=4.05))
+    in_browser = run(page, rule, train.flatten(), axis)
+    close(in_browser, gap_map(guided(train, 1.8, 2.2, 1.0), train, places, 1.1, spacing=0.9, reach=4.05))
 
 
 def test_weight_zero_is_the_explorer_of_chapter_1(page):
@@ -103,12 +103,12 @@ def test_a_slider_over_weights(page):
     ]
     mount(page, Scrubber(sliders, [Images("sample", x)], [curve], play="weight w"))
     page.wait_for_function("document.querySelector('.dg-root')?.dataset.places === '[0,2]'")
-    look = "document.querySelector('.dg-images canvas').toDataURL()"
-    before, line = page.evaluate(look), page.locator(".dg-line").last.get_attribute("d")
+    pixels = "document.querySelector('.dg-images canvas').toDataURL()"
+    before, line = page.evaluate(pixels), page.locator(".dg-line").last.get_attribute("d")
     page.get_by_role("slider", name="weight w").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('.dg-root').dataset.places === '[0,3]'")
-    assert page.evaluate(look) != before
+    assert page.evaluate(pixels) != before
     assert page.locator(".dg-line").last.get_attribute("d") != line
     page.get_by_label("guidance", exact=True).select_option("autoguidance")
     page.wait_for_function("document.querySelector('.dg-root').dataset.places === '[1,3]'")

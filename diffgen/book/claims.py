@@ -42,7 +42,7 @@ class Claim:
     above: float | None = None
     below: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("estimate", "low", "high", "above", "below"):  # plain floats, also of numpy's and torch's scalars
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, float(value))
@@ -77,10 +77,11 @@ class Claim:
         """`HOLDS` where the whole interval lies on the claimed side, `FAILS` on the other, else `INCONCLUSIVE`."""
         if not self.known:
             return INCONCLUSIVE
-        if self.above is not None:
-            low, high, threshold = self.low, self.high, self.above
-        else:  # below t is above -t, mirrored
+        if self.below is not None:  # below t is above -t, mirrored
             low, high, threshold = -self.high, -self.low, -self.below
+        else:
+            assert self.above is not None
+            low, high, threshold = self.low, self.high, self.above
         return HOLDS if low > threshold else FAILS if high < threshold else INCONCLUSIVE
 
 

@@ -177,7 +177,10 @@ def run_chapter(
         done.metadata["diffgen"] = {"key": key, "parameters": values, "versions": versions()}
         nbformat.write(done, partial)
     except BaseException as error:  # interrupted or failed: nothing is lost
-        kept = f"; the notebook as far as it came: {os.replace(partial, failed) or failed}" if partial.exists() else ""
+        kept = ""
+        if partial.exists():
+            os.replace(partial, failed)
+            kept = f"; the notebook as far as it came: {failed}"
         if isinstance(error, papermill.PapermillExecutionError):
             where = f"in cell {error.cell_index + 1} (In[{error.exec_count}])"
             raise ChapterError(

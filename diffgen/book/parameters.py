@@ -62,7 +62,8 @@ def parameters(notebook: str | Path) -> list[Parameter]:
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         if "parameters" in cell["metadata"].get("tags", []):
-            source, namespace = "".join(cell["source"]), {}
+            source = "".join(cell["source"])
+            namespace: dict[str, Any] = {}
             exec(source, namespace)  # its own imports included
             return declared(source, namespace)
     raise ParameterError(f"{notebook}: no cell has the tag parameters; tag the cell that declares them")
@@ -77,7 +78,7 @@ def declared(source: str, namespace: Mapping[str, Any]) -> list[Parameter]:
             node.target.id,
             eval(ast.unparse(node.annotation), dict(namespace)),
             eval(ast.unparse(node.value), dict(namespace)),
-            comments.get(node.end_lineno, ""),
+            comments.get(node.end_lineno or 0, ""),
         )
         for node in ast.parse(source).body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
@@ -90,10 +91,10 @@ def validate(known: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str,
     Raises:
         ParameterError: of one line, for an unknown name (it lists the valid ones) or a value of another type.
     """
-    known = {parameter.name: parameter for parameter in known}
+    by_name = {parameter.name: parameter for parameter in known}
     for name in values:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if name not in by_name:
+            close = difflib.get_close_matches(name, by_name, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ParameterError(f"unknown parameter {name} = {values[name]!r}{hint}; valid: {', '.join(known)}")
-    return {name: known[name].check(value) for name, value in values.items()}
+            raise ParameterError(f"unknown parameter {name} = {values[name]!r}{hint}; valid: {', '.join(by_name)}")
+    return {name: by_name[name].check(value) for name, value in values.items()}

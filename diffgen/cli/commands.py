@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -14,6 +14,7 @@ from diffgen import experiments, presets, runs
 from diffgen.data import DataConfig
 from diffgen.experiments import Measure
 from diffgen.files import write_tensors
+from diffgen.nets import UNetConfig
 from diffgen.runs import RunFolder, Snapshot
 from diffgen.runs.key import run_name
 from diffgen.schedule import edm_sigmas, log_sigmas
@@ -75,17 +76,23 @@ def train(
     config = settings.train if network == "unet" else settings.gap.networks["transformer"]
     data = config.data
     assert isinstance(data, DataConfig)
-    changes = {"n_train": n_train, "size": size}
-    data = replace(data, **{name: value for name, value in changes.items() if value is not None})
+    data = replace(data, n_train=data.n_train if n_train is None else n_train, size=data.size if size is None else size)
     net = config.network
     if channels is not None:
-        net = replace(net, **{"channels" if network == "unet" else "width": channels})
-    options = {"total_images": images, "batch": batch, "learning_rate": learning_rate, "precision": precision}
+        net = replace(net, channels=channels) if isinstance(net, UNetConfig) else replace(net, width=channels)
+    options: dict[str, Any] = {
+        "total_images": images,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "precision": precision,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     config = config.with_(data=data, network=net, conditional=conditional, **given)
     if dry_run:
         print(root / run_name(config))
-        print(f"{parameter_count(config):,} parameters; snapshots at {', '.join(map(str, config.snapshot_images))} images")
+        print(
+            f"{parameter_count(config):,} parameters; snapshots at {', '.join(map(str, config.snapshot_images))} images"
+        )
         return
     from accelerate import PartialState
 

@@ -46,6 +46,7 @@ PUBLISHED_MD5 = {
 }
 """The checksums that the publisher states for the packed files, for the download."""
 
+
 @dataclass(frozen=True)
 class FashionMNIST:
     """A pool of Fashion-MNIST, a `Source`: some of the publisher's parts, one behind the other."""

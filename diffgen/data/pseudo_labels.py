@@ -24,7 +24,9 @@ def versions(labels: LabelName, features: FeatureMap | None) -> dict[str, Any]:
     return {"labels": VERSION, **by_features}
 
 
-def pseudo_labelled(split: Split, labels: LabelName, k: int, features: FeatureMap | None = None, seed: int = 0) -> Split:
+def pseudo_labelled(
+    split: Split, labels: LabelName, k: int, features: FeatureMap | None = None, seed: int = 0
+) -> Split:
     """The images of a split under other labels, 0 … k − 1.
 
     "clusters": k-means cells of the training images in a feature space; every image has the label of its nearest

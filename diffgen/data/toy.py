@@ -86,18 +86,7 @@ def manifold(
 
     Source: the circle is Kaiser and Kollmann's toy data, 2026, arXiv 2603.13419; the others are ours.
     """
-    for parameter, value, valid in (
-        ("name", name, get_args(Manifold)),
-        ("placement", placement, ("even", "random")),
-        ("split", split, (*get_args(SplitRule), None)),
-    ):
-        if value not in valid:
-            raise ValueError(f"{parameter} is {value!r}: choose one of {', '.join(map(repr, valid))}")
-    least = 1 if split is None else 2
-    if n < least:
-        raise ValueError(f"n is {n}: split {split!r} needs at least {least}")
-    if not 0 < radius < math.inf:
-        raise ValueError(f"radius is {radius:g}: it is positive and finite")
+    _check(name, n, radius, placement, split)
     random = generator(seed, 0x70C1)
     if placement == "even":
         x = _even(name, n)
@@ -111,6 +100,21 @@ def manifold(
         return Split(Points(x), Points(x[:0]))
     order = torch.arange(n) if split == "alternate" else torch.randperm(n, generator=random)
     return Split(Points(x[order[::2]]), Points(x[order[1::2]]))
+
+
+def _check(name: str, n: int, radius: float, placement: str, split: str | None) -> None:
+    for parameter, value, valid in (
+        ("name", name, get_args(Manifold)),
+        ("placement", placement, ("even", "random")),
+        ("split", split, (*get_args(SplitRule), None)),
+    ):
+        if value not in valid:
+            raise ValueError(f"{parameter} is {value!r}: choose one of {', '.join(map(repr, valid))}")
+    least = 1 if split is None else 2
+    if n < least:
+        raise ValueError(f"n is {n}: split {split!r} needs at least {least}")
+    if not 0 < radius < math.inf:
+        raise ValueError(f"radius is {radius:g}: it is positive and finite")
 
 
 def circle(
@@ -155,7 +159,7 @@ class ToyConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.load()
+        _check(self.name, self.n, self.radius, self.placement, self.split)
 
     @property
     def versions(self) -> dict[str, Any]:

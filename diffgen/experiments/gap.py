@@ -1,4 +1,4 @@
-"""The generalization gap of subjects, kept beside them; and the reference that takes out what the draw of images does."""
+"""The generalization gap of subjects, kept beside them, and the reference that takes out chance."""
 
 from __future__ import annotations
 

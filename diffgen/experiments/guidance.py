@@ -54,9 +54,7 @@ def guided_gap_curves(
         for name, points in parts.items():
             terms = torch.empty(3, len(sigmas), len(points.x))
             passes = (
-                predictions(
-                    d, points.x, sigmas, labels=points.labels, seed=measure.seed, batch_size=measure.batch_size
-                )
+                predictions(d, points.x, sigmas, labels=points.labels, seed=measure.seed, batch_size=measure.batch_size)
                 for d in denoisers
             )
             for (at, part, denoised), (_, _, by_guide) in zip(*passes):
@@ -102,4 +100,4 @@ def reconstruction_curve(
         return {name: getattr(curve, name).clone(memory_format=torch.contiguous_format) for name in names}
 
     kept = cached(subject, "reconstruction", settings, compute, version=1)
-    return ReconstructionCurve(sigmas, *(kept[name] for name in names), n=min(len(train), len(val)))
+    return ReconstructionCurve(sigmas, **{name: kept[name] for name in names}, n=min(len(train), len(val)))

@@ -159,9 +159,7 @@ def frechet_gap_of(
             equal = min(len(split.train), len(split.val))
             both = torch.cat([split.train.x[:equal], split.val.x[:equal]])
             phi = principal_components(both, min(COMPONENTS, len(both) - 1))
-        gap = frechet_gap(
-            phi(drawn), phi(split.train.x), phi(split.val.x), n_resamples=n_resamples, seed=measure.seed
-        )
+        gap = frechet_gap(phi(drawn), phi(split.train.x), phi(split.val.x), n_resamples=n_resamples, seed=measure.seed)
         return {
             name: torch.tensor([value, value.stderr, value.n], dtype=torch.float64)
             for name, value in gap._asdict().items()

@@ -111,7 +111,7 @@ def measure_run(
         memorized=[Estimate.proportion(row["memorized"].bool()) for row in rows],
         null=memorized_fraction(split.val.x, split.train.x),
         sample_gap=[term.gap.minus(of_holdout) for term in terms],
-        to_val=[Estimate(*row["frechet"].tolist(), n_samples) for row in rows],
+        to_val=[Estimate(row["frechet"][0], row["frechet"][1], n_samples) for row in rows],
     )  # fmt: skip
 
 
@@ -123,8 +123,8 @@ def last_gap_difference(a: RunMetrics, b: RunMetrics, sigma: float) -> Estimate:
     raw = any(run.curves[-1] is run.raw[-1] for run in (a, b))
     first, second = ((run.raw if raw else run.curves)[-1] for run in (a, b))
     same = min(first.train_errors.shape[1], second.train_errors.shape[1])
-    common = (GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in (first, second))
-    return paired_difference_at(*common, sigma)
+    a_common, b_common = (GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in (first, second))
+    return paired_difference_at(a_common, b_common, sigma)
 
 
 def _of_samples(

@@ -90,9 +90,7 @@ def guided(
     return Derived(main, f"{main.name}, guided by {guide.name} with weight {weight:g}", {"guided": how}, build)
 
 
-def pair(
-    main: Subject, guide: Subject, unconditional: bool, device: str | torch.device
-) -> tuple[Denoiser, Denoiser]:
+def pair(main: Subject, guide: Subject, unconditional: bool, device: str | torch.device) -> tuple[Denoiser, Denoiser]:
     """The denoisers of a subject and of its guide; one network where both are the same subject."""
     denoiser = main.denoiser(device)
     other = denoiser if guide is main or guide.identity == main.identity else guide.denoiser(device)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
 from diffgen.rng import generator
 
 PAIRS_AT_ONCE = 2**22

@@ -32,8 +32,8 @@ class PrincipalComponents:
 def principal_components(reference: Tensor, k: int) -> PrincipalComponents:
     """Fit the k principal components of points: pixels in fewer numbers, so that a Fréchet distance has fewer to fit.
 
-    The rest of the variance is out of sight. Fit them to points that favour neither split, such as `Split.holdout`, or to
-    both: the axes of the training set hold more of its own variance than of that of fresh points.
+    The rest of the variance is out of sight. Fit them to points that favour neither split, such as `Split.holdout`, or
+    to both: the axes of the training set hold more of its own variance than of that of fresh points.
 
     Args:
         reference: points, (N, *), N > k.

@@ -59,7 +59,9 @@ def bootstrap_interval(
     """
     exact = (torch.stack([getattr(curve, part) for curve in curves])[None] for part in ("train", "val"))
     (value,) = statistic(*exact).tolist()
-    low, high = map(float, percentile_interval(statistic(*bootstrap(curves, n_resamples=n_resamples, seed=seed)), confidence))
+    low, high = map(
+        float, percentile_interval(statistic(*bootstrap(curves, n_resamples=n_resamples, seed=seed)), confidence)
+    )
     return Interval(value, min(low, value), max(high, value))
 
 
@@ -142,8 +144,8 @@ def peak_change(a: GapCurve, b: GapCurve, *, n_resamples: int = 1000, seed: int 
     """How much higher the top of a's gap is than that of b's, and by how much ln σ it lies further up.
 
     Both curves are over the same images, so what those contribute to both cancels. The standard errors are those of a
-    bootstrap. That of the noise level means little where a curve has no top to speak of. That a maximum over noise levels is
-    on average too high is not corrected, as `peak` does: most of it is common to both curves.
+    bootstrap. That of the noise level means little where a curve has no top to speak of. That a maximum over noise
+    levels is on average too high is not corrected, as `peak` does: most of it is common to both curves.
 
     Args:
         a, b: curves over the same images and noise levels.
@@ -170,7 +172,9 @@ class Onset(NamedTuple):
     high: Tensor
 
 
-def overfit_onset(curves: Sequence[GapCurve], *, confidence: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Onset:
+def overfit_onset(
+    curves: Sequence[GapCurve], *, confidence: float = 0.95, n_resamples: int = 1000, seed: int = 0
+) -> Onset:
     """The snapshot after which the network gets worse at images that it has not seen, for each noise level.
 
     argmin over snapshots of E_val(σ), with the percentile interval when the images are drawn anew, the same ones for

@@ -18,11 +18,11 @@ def control_variate_adjusted(curve: GapCurve, reference: GapCurve) -> GapCurve:
     estimates the same mean as E_train with less noise.
 
     The reference must have seen neither split. One fitted to the training split has a gap of its own, which would be
-    subtracted from the one that is measured. Fit it to `Split.holdout`: a Wiener filter, `GaussianDenoiser.fit`, for next
-    to nothing, or a small network, see `diffgen.experiments.reference_curve`. With the last snapshot of the preset quick,
-    the same standard error took 1.6 times fewer evaluations with the one and 8.8 with the other, 6 once the reference's
-    own are counted (`benchmarks/gap.py`, median over σ from 0.05 to 5). A quarter of the way it was 6.3, and 1.4 at
-    2,048 images seen: what a network has not learned yet, the reference does not share.
+    subtracted from the one that is measured. Fit it to `Split.holdout`: a Wiener filter, `GaussianDenoiser.fit`, for
+    next to nothing, or a small network, see `diffgen.experiments.reference_curve`. With the last snapshot of the preset
+    quick, the same standard error took 1.6 times fewer evaluations with the one and 8.8 with the other, 6 once the
+    reference's own are counted (`benchmarks/gap.py`, median over σ from 0.05 to 5). A quarter of the way it was 6.3,
+    and 1.4 at 2,048 images seen: what a network has not learned yet, the reference does not share.
 
     Args:
         curve: of the denoiser.
@@ -43,7 +43,9 @@ def control_variate_adjusted(curve: GapCurve, reference: GapCurve) -> GapCurve:
     errors = [getattr(curve, part).double() for part in parts]
     references = [getattr(reference, part).double() for part in parts]
     centred = [r - r.mean(1, keepdim=True) for r in references]
-    covariance, variance = (torch.stack([(x * r).sum(1) for x, r in zip(of, centred)]).sum(0) for of in (errors, centred))
+    covariance, variance = (
+        torch.stack([(x * r).sum(1) for x, r in zip(of, centred)]).sum(0) for of in (errors, centred)
+    )
     slope = (covariance / variance)[:, None].nan_to_num()
     mean = torch.cat(references, 1).mean(1, keepdim=True)
     return GapCurve(curve.sigmas, *(e - slope * (r - mean) for e, r in zip(errors, references)))

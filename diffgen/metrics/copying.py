@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser, device_of
-from diffgen.guidance import Chunked
 from diffgen.features import kmeans
+from diffgen.guidance import Chunked
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.neighbours import nearest, originals
 from diffgen.metrics.overlap import noisy
@@ -181,7 +181,7 @@ def recalled(
     return originals(ends, x, ratio) == torch.arange(n, device=x.device)
 
 
-def recall_rate(denoiser: Denoiser, points: Points | Tensor, sigmas: Tensor, **options) -> Estimate:
+def recall_rate(denoiser: Denoiser, points: Points | Tensor, sigmas: Tensor, **options: Any) -> Estimate:
     """How often trajectories that start on noisy training images return to that image: the share of `recalled`.
 
     It asks whether a memorized field would be followed if one were on it. At small σ every denoiser returns, for there

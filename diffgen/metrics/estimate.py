@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, SupportsFloat
 
 from torch import Tensor
 
@@ -35,9 +35,9 @@ class Estimate(float):
     stderr: float
     n: int
 
-    def __new__(cls, value: float, stderr: float, n: int) -> Estimate:
+    def __new__(cls, value: SupportsFloat, stderr: SupportsFloat, n: int) -> Estimate:
         """Make the number."""
-        self = super().__new__(cls, value)
+        self = super().__new__(cls, float(value))
         self.stderr, self.n = float(stderr), int(n)
         return self
 
@@ -144,5 +144,5 @@ class Estimate(float):
     def __repr__(self) -> str:
         return f"{float(self):.4g} ± {self.stderr:.2g} (n = {self.n})"
 
-    def __getnewargs__(self) -> tuple[float, float, int]:
+    def __getnewargs__(self) -> tuple[float, float, int]:  # type: ignore[override]
         return float(self), self.stderr, self.n

@@ -107,7 +107,8 @@ def frechet_gap(
     with s small: half the difference of the two is a draw's linear effect ℓ on a distance, half their sum, less the
     distance, its quadratic effect q. Where a distance is nothing but bias, as FD_tt is, and with it the gap of samples
     as good as data, q is all there is. A bootstrap, which meets the sample's own chance deviation as well, counts it
-    three times, and ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · n_resamples traces of
+    three times, and ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · n_resamples traces
+        of
     roots of F×F matrices.
 
     Args:
@@ -143,14 +144,15 @@ def frechet_gap(
             )
     sets = [samples, val, *(train[part.to(train.device)] for part in parts)]
     exact = _gap_distances([_moments(x) for x in sets])
-    more, less = [], []
+    more: list[Tensor] = []
+    less: list[Tensor] = []
     for _ in range(n_resamples):
         counts = [torch.randint(len(x), (len(x),), generator=random).bincount(minlength=len(x)).to(x) for x in sets]
         for distances, step in ((more, STEP), (less, -STEP)):
             weighted = [_weighted_moments(x, 1 + step * (count - 1)) for x, count in zip(sets, counts)]
             distances.append(_gap_distances(weighted))
-    more, less = torch.stack(more) - exact, torch.stack(less) - exact
-    linear, quadratic = (more - less) / (2 * STEP), (more + less) / (2 * STEP**2)
+    above, below = torch.stack(more) - exact, torch.stack(less) - exact
+    linear, quadratic = (above - below) / (2 * STEP), (above + below) / (2 * STEP**2)
 
     def stderr(of: Tensor) -> Tensor:
         """Of the sum of the distances with these factors, (4,)."""
@@ -165,14 +167,15 @@ def frechet_gap(
     raw, corrected = exact.new_tensor([[1.0, -1, 0, 0], [1, -1, -1, 1]])
     of_train = exact.new_tensor([0.0, 1, 0, 0])
     of_distances = (Estimate(value, stderr(one), n) for value, one in zip(exact, torch.eye(4).to(exact)))
-    return FrechetGap(*of_distances, estimate(raw), estimate(corrected))
+    to_val, to_train, train_val, train_train = of_distances
+    return FrechetGap(to_val, to_train, train_val, train_train, estimate(raw), estimate(corrected))
 
 
 def _gap_distances(moments: list[tuple[Tensor, Tensor]]) -> Tensor:
     """FD_gv, FD_gt, FD_tv, FD_tt, (4,), of samples, validation set and training subsets."""
     g, v, *t = moments
-    kinds = ([_distance(g, v)], [_distance(g, s) for s in t], [_distance(s, v) for s in t])
-    kinds += ([_distance(a, b) for a, b in pairwise(t)],)
+    to_train, train_val = [_distance(g, s) for s in t], [_distance(s, v) for s in t]
+    kinds = [[_distance(g, v)], to_train, train_val, [_distance(a, b) for a, b in pairwise(t)]]
     return torch.stack([torch.stack(distances).mean() for distances in kinds]).cpu()
 
 

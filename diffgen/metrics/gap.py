@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser, device_of
+from diffgen.features import FeatureMap
 from diffgen.loss import Norm, row_error
 from diffgen.metrics.estimate import Estimate
-from diffgen.features import FeatureMap
 from diffgen.rng import generator
 
 IMAGES_AT_ONCE = 64

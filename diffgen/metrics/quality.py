@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffgen.metrics.estimate import Estimate
 from diffgen.features.classifier import ROWS_AT_ONCE, classifier
+from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.rng import generator
 

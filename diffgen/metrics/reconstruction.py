@@ -9,8 +9,8 @@ from torch import Tensor
 
 from diffgen.data.split import Points
 from diffgen.denoiser import Denoiser
-from diffgen.metrics.estimate import Estimate
 from diffgen.features import FeatureMap, classifier_features
+from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import frechet_distance
 from diffgen.metrics.gap import predictions
 from diffgen.rng import generator

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffgen.metrics.estimate import Estimate
 from diffgen.features import FeatureMap
+from diffgen.metrics.estimate import Estimate
 
 
 class Reproducibility(NamedTuple):

@@ -133,7 +133,7 @@ def crossing_time(
 
 
 def _first_crossing(y: Tensor, x: Tensor) -> Tensor:
-    """Where y (n_draws, T) first becomes positive for two snapshots in a row or at the last, (n_draws,); infinity if never."""
+    """Where y (n_draws, T) first is positive for two snapshots in a row or at the last, (n_draws,); else infinity."""
     above = y > 0
     stays = above & torch.cat([above[:, 1:], above.new_ones(len(y), 1)], 1)
     first = stays.int().argmax(1)

@@ -24,9 +24,9 @@ def paired_gaps(
     Row i of all sets belongs together, as samples from the same noise do, and what a row contributes to both gaps
     cancels in their difference. What the split does by chance need not: samples of one set lie elsewhere than those of
     another, and there other images are near, of the one split or of the other. So the split is drawn anew, as two
-    disjoint sets of images of `split.holdout`, of which no sample knows. Over these splits a gap varies by σ₀², of which
-    on average s₀² stems from the samples. What remains is the variance between splits; it adds to what the real samples
-    contribute, s²:
+    disjoint sets of images of `split.holdout`, of which no sample knows. Over these splits a gap varies by σ₀², of
+    which on average s₀² stems from the samples. What remains is the variance between splits; it adds to what the real
+    samples contribute, s²:
 
         stderr² = s² + max(0, σ₀² − s₀²)
 

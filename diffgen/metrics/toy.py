@@ -162,8 +162,9 @@ def gap_map(
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419, fig. 5.
     """
-    base = expected_error(denoiser, train, [sigma], spacing=spacing, reach=reach).mean()
-    parts = [expected_error(denoiser, p, [sigma], spacing=spacing, reach=reach)[0] for p in places.split(1024)]
+    level = torch.tensor([sigma], dtype=torch.float64)
+    base = expected_error(denoiser, train, level, spacing=spacing, reach=reach).mean()
+    parts = [expected_error(denoiser, p, level, spacing=spacing, reach=reach)[0] for p in places.split(1024)]
     return torch.cat(parts) / base - 1
 
 

@@ -25,8 +25,9 @@ class TrajectoryStats:
     Of the states x: `shell`, see `shell_ratios`; `inside`, 1 where `in_shells`; `concentration`, max_i w_i(x) of the
     optimal denoiser; `distance`, ‖D(x) − y*(x)‖² / d. Of the predictions D(x): `similarity` to the most similar
     training image, and `similarity_val` to the most similar of equally many validation images, cosine, the mean image
-    subtracted; `similarity_gap`, the first less the second; `first` and `second`, the distances to the two nearest training images; `near_train` and `near_val`, the distances
-    to the nearest of equally many training and validation images.
+    subtracted; `similarity_gap`, the first less the second; `first` and `second`, the distances to the two nearest
+    training images; `near_train` and `near_val`, the distances to the nearest of equally many training and validation
+    images.
 
     At the last noise level of the sampler the prediction is the sample: its last step goes there.
 
@@ -104,15 +105,15 @@ def relative_position_change(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """How far p, see `relative_position`, moved between statistics whose states belong together row by row: of the same images, and
-    from the same noise.
+    """How far p, see `relative_position`, moved between statistics whose states belong together row by row: of the same
+    images, and from the same noise.
 
     The bootstrap draws the same rows of both, so what they share cancels. NaN where either p has no meaning.
 
     Args:
         after, before: statistics by `PARTS`.
-        measure: of a `TrajectoryStats`. By default the similarity gap: a clearer prediction is more similar to any image, of either
-            split, and this cancels in it.
+        measure: of a `TrajectoryStats`. By default the similarity gap: a clearer prediction is more similar to any
+            image, of either split, and this cancels in it.
         levels, n_resamples, seed: as of `relative_position`.
 
     Raises:
@@ -131,7 +132,9 @@ def relative_position_change(
 def _around(value: Tensor, drawn: Tensor, sure: Tensor) -> RelativePosition:
     """A value and its percentile interval, NaN where it has no meaning."""
     low, high = percentile_interval(drawn)
-    return RelativePosition(*(torch.where(sure, x, torch.nan) for x in (value, low.minimum(value), high.maximum(value))))
+    return RelativePosition(
+        *(torch.where(sure, x, torch.nan) for x in (value, low.minimum(value), high.maximum(value)))
+    )
 
 
 def _resampled(

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 class PositionalEmbedding(nn.Module):
     """cos and sin of c_noise at log-spaced frequencies up to `max_frequency`, (B,) → (B, channels)."""
 
+    frequencies: Tensor
+
     def __init__(self, channels: int, max_frequency: float = 30.0):
         super().__init__()
         frequencies = torch.logspace(-1, math.log10(max_frequency), channels // 2)
@@ -28,6 +30,8 @@ class FourierEmbedding(nn.Module):
 
     Source: Tancik et al. 2020, arXiv 2006.10739; Karras et al. 2022, arXiv 2206.00364, App. F (scale 16, for NCSN++).
     """
+
+    frequencies: Tensor
 
     def __init__(self, channels: int, scale: float = 16.0):
         super().__init__()

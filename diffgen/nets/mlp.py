@@ -29,6 +29,18 @@ class MLPConfig:
         return MLP(self, shape.numel(), classes)
 
 
+class Block(nn.ModuleList):
+    """x ← x + Linear(SiLU(Linear(SiLU(x)) + Linear(condition))); the last layer starts at zero."""
+
+    def __init__(self, width: int):
+        super().__init__([nn.Linear(width, width), nn.Linear(width, width), zero(nn.Linear(width, width))])
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Return (B, width)."""
+        inner, modulate, outer = self
+        return h + outer(nn.functional.silu(inner(nn.functional.silu(h)) + modulate(condition)))
+
+
 class MLP(nn.Module):
     """x ← x + Linear(SiLU(Linear(x) + embedding of c_noise)), `depth` times."""
 
@@ -37,16 +49,13 @@ class MLP(nn.Module):
         width = config.width
         self.condition = Conditioning(width, width, classes)
         self.enter = nn.Linear(features, width)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width), zero(nn.Linear(width, width))])
-            for _ in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(Block(width) for _ in range(config.depth))
         self.leave = zero(nn.Linear(width, features))
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
         """Return F(x), (B, *)."""
         condition = self.condition(c_noise, labels)
         h = self.enter(x.flatten(1))
-        for inner, modulate, outer in self.blocks:
-            h = h + outer(nn.functional.silu(inner(nn.functional.silu(h)) + modulate(condition)))
+        for block in self.blocks:
+            h = block(h, condition)
         return self.leave(nn.functional.silu(h)).reshape(x.shape)

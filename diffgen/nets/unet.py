@@ -121,14 +121,14 @@ class UNet(nn.Module):
         # convolutions on CPUs and on GPUs with tensor cores are fastest with the channels last in memory
         h = self.enter(x.contiguous(memory_format=torch.channels_last))
         skips = []
-        for i, blocks in enumerate(self.down):
+        for i, level in enumerate(self.down):
             h = F.avg_pool2d(h, 2) if i else h
-            for block in blocks:
+            for block in level.children():
                 h = block(h, condition)
                 skips.append(h)
         h = self.middle(h, condition)
-        for i, blocks in enumerate(self.up):
+        for i, level in enumerate(self.up):
             h = F.interpolate(h, scale_factor=2, mode="nearest") if i else h
-            for block in blocks:
+            for block in level.children():
                 h = block(torch.cat([h, skips.pop()], 1), condition)
         return self.leave(F.silu(self.norm(h)))

@@ -4,14 +4,25 @@ Training, validation and generated data have the same colours everywhere; they c
 which people with the common forms of colour blindness can tell apart.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from torch import Tensor
+
+from diffgen.metrics.estimate import Estimate
 
 TRAIN, VAL, GENERATED, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#4D4D4D"
-LINES = tuple(
+Style = dict[str, Any]
+"""Keywords of a line."""
+
+Numbers = Sequence[float] | Sequence[Estimate] | Tensor
+"""What can be drawn."""
+
+LINES: tuple[Style, ...] = tuple(
     {"color": colour, "ls": dash}
     for colour, dash in ((NEUTRAL, "-"), ("#CC79A7", "--"), ("#56B4E9", "-."), ("#E69F00", ":"))
 )

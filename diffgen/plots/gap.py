@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,21 +16,21 @@ from torch import Tensor
 
 from diffgen.metrics.bootstrap import Onset
 from diffgen.metrics.gap import GapCurve
-from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, training_axis
+from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, Numbers, Style, training_axis
 
 
-def band(x, estimate, stderr, ax: Axes, z: float = 1.96, **style) -> Axes:
+def band(x: Numbers, estimate: Numbers, stderr: Numbers, ax: Axes, z: float = 1.96, **style: Any) -> Axes:
     """A line with its 95 % interval as a band."""
-    x, estimate, stderr = (np.asarray(v, dtype=float) for v in (x, estimate, stderr))
-    (line,) = ax.plot(x, estimate, **style)
-    ax.fill_between(x, estimate - z * stderr, estimate + z * stderr, color=line.get_color(), alpha=0.18, lw=0)
+    at, value, half = np.asarray(x, float), np.asarray(estimate, float), z * np.asarray(stderr, float)
+    (line,) = ax.plot(at, value, **style)
+    ax.fill_between(at, value - half, value + half, color=line.get_color(), alpha=0.18, lw=0)
     return ax
 
 
 def errors_over_training(
     images_seen: Sequence[int], curves: Sequence[GapCurve], i: int, ax: Axes, onset: int | None = None
 ) -> Axes:
-    """E_train and E_val at noise level number i against images seen, the gap and the overfit onset marked (Figure 1)."""
+    """E_train and E_val at noise level number i against images seen; gap and overfit onset are marked (Figure 1)."""
     for name, errors, colour in (
         ("training images", [c.train_errors[i] for c in curves], TRAIN),
         ("validation images", [c.val_errors[i] for c in curves], VAL),
@@ -40,10 +41,10 @@ def errors_over_training(
     if onset is not None:
         ax.axvline(onset, color=NEUTRAL, ls=":", lw=1.2, label="overfit onset")
     last = curves[-1]
-    ends = {"xy": (images_seen[-1], float(last.train[i])), "xytext": (images_seen[-1], float(last.val[i]))}
+    ends: Style = {"xy": (images_seen[-1], float(last.train[i])), "xytext": (images_seen[-1], float(last.val[i]))}
     ax.annotate("", **ends, arrowprops={"arrowstyle": "<->", "color": NEUTRAL, "lw": 1.2, "shrinkA": 0, "shrinkB": 0})
     middle = float(last.train[i] + last.val[i]) / 2
-    offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+    offset: Style = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
     ax.annotate(f"G = {float(last.gap[i]):.2f}", (images_seen[-1], middle), color=NEUTRAL, **offset)
     training_axis(ax).set(ylabel="denoising error $E(\\sigma)$ per pixel", xlim=(None, images_seen[-1] * 2))
     ax.legend()
@@ -55,7 +56,8 @@ TICKS = [-0.2, -0.1, 0, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
 def gap_scale(axis: Axis) -> None:
     """An axis of gaps: to scale up to 0.2, logarithmic above: what grows hundredfold is seen from its start."""
-    getattr(axis.axes, f"set_{axis.axis_name}scale")("symlog", linthresh=0.2, linscale=1.5)
+    name = "x" if axis is axis.axes.xaxis else "y"
+    getattr(axis.axes, f"set_{name}scale")("symlog", linthresh=0.2, linscale=1.5)
     axis.set_major_locator(FixedLocator(TICKS))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
@@ -83,7 +85,7 @@ def gap_over_sigma(
     """
     colours = plt.cm.ScalarMappable(LogNorm(images_seen[0], images_seen[-1]), "viridis_r")
     for seen, curve in zip(images_seen, curves):
-        band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(seen))
+        band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(np.asarray(seen)))
     gaps = torch.stack([c.gap for c in curves])[onset.at, torch.arange(len(onset.at))]
     begun = onset.high < len(curves) - 1  # elsewhere it may still come
     if begun.any():
@@ -108,7 +110,7 @@ def onset_over_sigma(images_seen: Sequence[int], sigmas: Tensor, onset: Onset, a
     for where, mark, label in ((begun, "o", "overfit onset"), (~begun, "^", "not decided by the end")):
         if not where.any():
             continue
-        style = {"fmt": mark, "ms": 5, "lw": 1.2, "color": VAL, "mfc": VAL if mark == "o" else "none"}
+        style: Style = {"fmt": mark, "ms": 5, "lw": 1.2, "color": VAL, "mfc": VAL if mark == "o" else "none"}
         ax.errorbar(levels[where], at[where], np.stack([at - low, high - at])[:, where], label=label, **style)
     ax.set(xscale="log", yscale="log", xlabel="noise level $\\sigma$", ylabel="images seen")
     ax.set_yticks(images_seen, [EngFormatter(sep="", places=0)(n) for n in images_seen])

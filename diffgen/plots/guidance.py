@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from torch import Tensor
 
@@ -15,12 +15,12 @@ from diffgen.metrics.bootstrap import Peak
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.trajectory import RelativePosition
-from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL, Style
 from diffgen.plots.gap import band
 from diffgen.plots.samples import points
 
 FREE, AUTO = "#CC79A7", "#E69F00"
-GUIDES = {
+GUIDES: dict[str, Style] = {
     "one network": {"color": FREE, "ls": "-", "marker": "o"},
     "two networks": {"color": FREE, "ls": "--", "marker": "s"},
     "earlier snapshot": {"color": AUTO, "ls": "-", "marker": "D"},
@@ -33,7 +33,7 @@ GUIDES = {
 def shades(values: Sequence[float]) -> plt.cm.ScalarMappable:
     """Colours for ordered values, from light to dark, none too light for a line."""
     cmap = ListedColormap(plt.get_cmap("viridis_r")(np.linspace(0.15, 1, 256)))
-    return plt.cm.ScalarMappable(plt.Normalize(min(values), max(values)), cmap)
+    return plt.cm.ScalarMappable(Normalize(min(values), max(values)), cmap)
 
 
 def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Axes, bar: bool = True) -> Axes:
@@ -47,7 +47,7 @@ def gaps_of_weights(weights: Sequence[float], curves: Sequence[GapCurve], ax: Ax
     """
     colours = shades(weights)
     for weight, curve in zip(weights, curves):
-        style = {"color": colours.to_rgba(weight), "marker": ".", "ms": 4}
+        style: Style = {"color": colours.to_rgba(np.asarray(weight)), "marker": ".", "ms": 4}
         band(curve.sigmas, curve.gap, 0 * curve.stderr if weight else curve.stderr, ax, **style)
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
@@ -120,7 +120,7 @@ def gaps_of_windows(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
     colours = shades(list(curves))
     for side, curve in curves.items():
         whole = side == max(curves)
-        style = {"color": colours.to_rgba(side), "marker": ".", "ms": 4, "lw": 2.2 if whole else 1.4}
+        style: Style = {"color": colours.to_rgba(np.asarray(side)), "marker": ".", "ms": 4, "lw": 2.2 if whole else 1.4}
         band(curve.sigmas, curve.gap, curve.stderr if whole else 0 * curve.stderr, ax, label=f"{side} pixels", **style)
     ax.axhline(0, color=NEUTRAL, lw=0.8)
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
@@ -138,7 +138,7 @@ def positions_of_weights(
         ax.errorbar(x, value, [value - low, high - value], ms=4, capsize=2, elinewidth=0.9, label=name, **GUIDES[name])
     for level, colour, what in ((0, VAL, "validation"), (1, TRAIN, "training")):
         ax.axhline(level, color=colour, lw=1)
-        where = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+        where: Style = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
         ax.annotate(what, (0.27, level), (0, 3), ha="center", color=colour, size=8, **where)
     ax.set(xlabel="guidance weight $w$", xticks=weights, ylim=(-2, 2.5))
     return ax

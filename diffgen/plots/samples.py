@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from diffgen.metrics.estimate import Estimate, Interval
-from diffgen.plots import GENERATED, NEUTRAL, TRAIN, training_axis
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, Numbers, training_axis
 from diffgen.plots.gap import band
 
 
-def estimates(x: Sequence[float], values: Sequence[Estimate], ax: Axes, **style: Any) -> Axes:
+def estimates(x: Numbers, values: Sequence[Estimate], ax: Axes, **style: Any) -> Axes:
     """Estimates with their 95 % intervals, as a line with a band."""
     return band(x, [float(v) for v in values], [v.stderr for v in values], ax, marker="o", ms=4, **style)
 
@@ -26,7 +26,9 @@ def points(x: Sequence[float], values: Sequence[Estimate | Interval], ax: Axes, 
     return ax
 
 
-def gap_and_samples(images_seen: Sequence[int], gaps: Sequence[Estimate], samples: Sequence[Estimate], ax: Axes) -> Axes:
+def gap_and_samples(
+    images_seen: Sequence[int], gaps: Sequence[Estimate], samples: Sequence[Estimate], ax: Axes
+) -> Axes:
     """The gap of the denoiser and the gap of its samples against images seen: the paper's main claim in one figure."""
     estimates(images_seen, gaps, ax, color=TRAIN, label="denoiser: $G$ at its peak")
     estimates(images_seen, samples, ax, color=GENERATED, ls="--", label="its samples")

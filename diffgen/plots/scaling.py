@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.scaling_laws import PowerLaw
-from diffgen.plots import NEUTRAL, VAL, training_axis
+from diffgen.plots import NEUTRAL, VAL, Style, training_axis
 from diffgen.plots.gap import band, gap_axes, gap_scale
 from diffgen.plots.samples import points
 
+Value = TypeVar("Value", int, float)
 
-def graded(values: Sequence[float]) -> dict[float, str]:
+
+def graded(values: Sequence[Value]) -> dict[Value, str]:
     """A colour for each value of a quantity, in its order: {value: colour}, dark for the largest."""
     shades = plt.get_cmap("plasma_r")(np.linspace(0.12, 0.95, len(values)))
-    return {value: plt.matplotlib.colors.to_hex(shade) for value, shade in zip(sorted(values), shades)}
+    return {value: to_hex(shade) for value, shade in zip(sorted(values), shades)}
 
 
 def gaps_by_size(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
@@ -33,10 +36,11 @@ def gaps_by_size(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
     return gap_axes(ax)
 
 
-def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, dict] | None = None) -> Axes:
+def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, Style] | None = None) -> Axes:
     """G(σ), a line a run, graded in the order in which they are given; `marks` are keywords of single lines."""
     for (name, curve), colour in zip(curves.items(), graded(range(len(curves))).values()):
-        ax.plot(curve.sigmas, curve.gap, **{"color": colour, "label": name} | (marks or {}).get(name, {}))
+        style: Style = {"color": colour, "label": name} | (marks or {}).get(name, {})
+        ax.plot(curve.sigmas, curve.gap, **style)
     return gap_axes(ax)
 
 
@@ -65,7 +69,7 @@ def phase_diagram(
         shown = [at._replace(high=min(at.high, images_seen[-1])) for at in begun.values()]
         points(list(begun), shown, ax, color=VAL, marker="o", lw=1.6, label="overfit onset")
     if late:
-        style = {"ls": "none", "marker": "^", "ms": 6, "mfc": "none", "color": VAL, "label": "not by the end"}
+        style: Style = {"ls": "none", "marker": "^", "ms": 6, "mfc": "none", "color": VAL, "label": "not by the end"}
         ax.plot(late, [images_seen[-1]] * len(late), **style)
     ax.set(yscale="log")
     ax.set_yticks(images_seen[::2], [EngFormatter(sep="", places=0)(n) for n in images_seen[::2]])
@@ -81,9 +85,7 @@ def _edges(centres: Sequence[float]) -> np.ndarray:
     return np.exp(np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]]))
 
 
-def onset_times(
-    sizes: Sequence[int], times: Sequence[Interval], law: PowerLaw, ax: Axes, **style: str
-) -> Axes:
+def onset_times(sizes: Sequence[int], times: Sequence[Interval], law: PowerLaw, ax: Axes, **style: str) -> Axes:
     """Times against training-set size with their intervals, open ones to twice the time, and the power law."""
     known = [(n, at) for n, at in zip(sizes, times) if at.value == at.value]
     if known:

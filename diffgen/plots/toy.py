@@ -14,14 +14,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from diffgen.data.split import Split
-from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, VAL, Style
 
 
 def show_points(data: Split, ax: Axes, size: float = 26) -> Axes:
     """Training points as circles, validation points as diamonds: shapes tell them apart without colour."""
-    ax.scatter(*data.train.x.T, s=size, color=TRAIN, edgecolor="white", zorder=4, label="training")
-    if len(data.val):
-        ax.scatter(*data.val.x.T, s=size, color=VAL, edgecolor="white", marker="D", zorder=4, label="validation")
+    style: Style = {"s": size, "edgecolor": "white", "zorder": 4}
+    for points, colour, marker, label in ((data.train, TRAIN, "o", "training"), (data.val, VAL, "D", "validation")):
+        if len(points):
+            x, y = points.x.T
+            ax.scatter(x, y, color=colour, marker=marker, label=label, **style)
     return ax
 
 
@@ -46,9 +48,8 @@ def flow_field(places: Tensor, denoised: Tensor, data: Split, ax: Axes) -> Scala
     """
     flow = (denoised - places).numpy()
     axis = places[0, :, 0].numpy()
-    lines = ax.streamplot(
-        axis, axis, *flow.transpose(2, 0, 1), color=np.linalg.norm(flow, axis=2), linewidth=0.8, arrowsize=0.7
-    )
+    u, v = flow.transpose(2, 0, 1)
+    lines = ax.streamplot(axis, axis, u, v, color=np.linalg.norm(flow, axis=2), linewidth=0.8, arrowsize=0.7)
     ax.plot(*denoised[::4, ::4].reshape(-1, 2).T, "x", color=GENERATED, ms=4, mew=1, zorder=5, label="prediction")
     show_points(data, ax)
     frame(float(axis[-1]), ax)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,17 +12,19 @@ from torch import Tensor
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap
 from diffgen.metrics.trajectory import RelativePosition, TrajectoryStats
-from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, training_axis
+from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, Style, training_axis
 from diffgen.plots.samples import estimates, points
 
-PARTS = {
+Size = TypeVar("Size", int, float)
+
+PARTS: dict[str, tuple[str, Style]] = {
     "train": ("noisy training images", {"color": TRAIN, "ls": "-"}),
     "trajectory": ("sampling trajectories", {"color": GENERATED, "ls": "--"}),
     "val": ("noisy validation images", {"color": VAL, "ls": ":"}),
 }
 
 
-def size_styles(sizes: Sequence[int]) -> dict[int, dict[str, str]]:
+def size_styles(sizes: Sequence[Size]) -> dict[Size, Style]:
     """Keywords of a line for each training-set size, in none of the colours of a kind of data."""
     return {
         n: {**style, "marker": mark, "label": f"{n:,} training images"}
@@ -47,7 +50,7 @@ def measure_over_sigma(
     return noise_axis(ax, window)
 
 
-def position_over_sigma(sigmas: Tensor, position: RelativePosition, ax: Axes, **style: str) -> Axes:
+def position_over_sigma(sigmas: Tensor, position: RelativePosition, ax: Axes, **style: Any) -> Axes:
     """p(σ) with its interval; levels without a relative position are left out."""
     known = ~position.value.isnan()
     x, value, low, high = (v[known].numpy() for v in (sigmas, position.value, position.low, position.high))
@@ -89,7 +92,7 @@ def over_training(
     return training_axis(ax)
 
 
-def over_windows(windows: Sequence[tuple[float, float]], values: Sequence[Estimate], ax: Axes, **style: str) -> Axes:
+def over_windows(windows: Sequence[tuple[float, float]], values: Sequence[Estimate], ax: Axes, **style: Any) -> Axes:
     """An estimate for each window of noise levels, drawn across the window, with its 95 % interval."""
     low, high = np.array(windows).T
     middle, errors = np.sqrt(low * high), [1.96 * value.stderr for value in values]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from diffgen.data import DataConfig
+from diffgen.data.pseudo_labels import LabelName
 from diffgen.nets import DiTConfig, UNetConfig
 from diffgen.schedule import edm_sigmas, log_sigmas
 from diffgen.training import TrainConfig
@@ -122,18 +123,20 @@ class ScalingPlan:
         """Runs that are told labels, by which, coarse ones first; "none" is that of the grid."""
         plain = self.at(*self.base_cell)
 
-        def with_labels(labels: str, k: int = 10) -> TrainConfig:
+        def with_labels(labels: LabelName, k: int = 10) -> TrainConfig:
+            assert isinstance(plain.data, DataConfig)
             data = replace(plain.data, labels=labels, n_labels=k)
             return plain.with_(data=data, conditional=True, label_dropout=0.0)
 
         runs = {"none": plain} | {f"{k} clusters": with_labels("clusters", k) for k in self.clusters}
-        others = {"classes": "classes", "random": "random", "one an image": "instances"}
+        others: dict[str, LabelName] = {"classes": "classes", "random": "random", "one an image": "instances"}
         return runs | {name: with_labels(labels) for name, labels in others.items()}
 
     @property
     def architectures(self) -> dict[str, TrainConfig]:
         """Runs by what differs in the network; "U-Net" is that of the grid."""
         plain = self.at(*self.base_cell)
+        assert isinstance(plain.network, UNetConfig)
         return {
             "U-Net": plain,
             "with dropout": plain.with_(network=replace(plain.network, dropout=self.dropout)),

@@ -60,5 +60,5 @@ class Sweep:
     @property
     def distinct(self) -> dict[str, TrainConfig]:
         """The runs, equal configs once, under the first of their labels."""
-        first = {config: label for label, config in reversed(self.runs.items())}
+        first = {config: label for label, config in reversed([*self.runs.items()])}
         return {label: config for label, config in self.runs.items() if first[config] == label}

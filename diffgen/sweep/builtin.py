@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from diffgen import presets
 from diffgen.experiments import Measure, measure_run
@@ -13,7 +13,7 @@ from diffgen.runs import Snapshot, trained
 from diffgen.sweep import Sweep
 
 
-def named(name: presets.PresetName, seed: int = 0) -> Sweep:
+def named(name: str, seed: int = 0) -> Sweep:
     """The sweep of that name: what chapter 4 trains and measures with the preset of that name.
 
     Raises:
@@ -21,7 +21,7 @@ def named(name: presets.PresetName, seed: int = 0) -> Sweep:
     """
     if name not in get_args(presets.PresetName):
         raise ValueError(f"sweep is {name!r}: it is one of {', '.join(get_args(presets.PresetName))}")
-    plan = presets.named(name, seed).scaling
+    plan = presets.named(cast(presets.PresetName, name), seed).scaling
 
     def measure(snapshots: list[Snapshot], root: Path, device: str) -> None:
         config = snapshots[0].run.config

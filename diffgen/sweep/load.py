@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from diffgen.sweep import Sweep, builtin
 
@@ -44,7 +45,7 @@ def measure_key(name: str, seed: int, sweep: Sweep) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}-{seed}-{digest}"
 
 
-def _function(name: str) -> Callable:
+def _function(name: str) -> Callable[..., Any]:
     place, _, function = name.rpartition(":")
     module = _from_file(name, Path(place)) if place.endswith(".py") else _from_module(name, place)
     attribute = getattr(module, function, None)

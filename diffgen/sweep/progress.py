@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from diffgen.runs.log import read_lines
 from diffgen.runs import RunFolder
+from diffgen.runs.log import read_lines
 from diffgen.sweep.plan import Planned, duration
 
 SECONDS_BETWEEN_LINES = 60.0

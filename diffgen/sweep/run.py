@@ -124,8 +124,9 @@ def _resources(job: Planned) -> dict[str, int]:
 
 def _follow(jobs: list[Planned], folder: Path, arguments: list[str]) -> None:
     """Run Snakemake to its end, or to ours."""
-    command = [sys.executable, "-P", HERE / "engine.py", str(os.getpid()), "--snakefile", HERE / "Snakefile"]
-    command += ["--directory", folder, "--keep-going", "--nolock", "--nocolor", "--scheduler", "greedy", *arguments]
+    options = ["--keep-going", "--nolock", "--nocolor", "--scheduler", "greedy", *arguments]
+    command = [sys.executable, "-P", str(HERE / "engine.py"), str(os.getpid()), "--snakefile", str(HERE / "Snakefile")]
+    command += ["--directory", str(folder), *options]
     paths = [str(Path(diffgen.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     with _stoppable(), open(folder / "snakemake.log", "wb") as log:
         engine = subprocess.Popen(
@@ -145,7 +146,7 @@ def _follow(jobs: list[Planned], folder: Path, arguments: list[str]) -> None:
                 _end(engine)
 
 
-def _end(engine: subprocess.Popen) -> None:
+def _end(engine: subprocess.Popen[bytes]) -> None:
     """End Snakemake and its jobs on this machine: politely, so that it can cancel those on a cluster, then at once."""
     with suppress(ProcessLookupError):
         os.killpg(engine.pid, signal.SIGINT)

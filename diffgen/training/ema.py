@@ -78,13 +78,14 @@ class PowerFunction:
 
 
 Average = HalfLife | PowerFunction
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def averaged(model: nn.Module, average: Average, batch: int) -> AveragedModel:
     """torch's `AveragedModel` of a model, updated once a step of `batch` images by the rule of the average."""
 
     @torch.no_grad()
-    def update(ema: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+    def update(ema: Tensors, weights: Tensors, updates: Tensor | int) -> None:
         torch._foreach_lerp_(ema, weights, 1 - average.decay((int(updates) + 1) * batch, batch))
 
     return AveragedModel(model, multi_avg_fn=update)

@@ -37,8 +37,8 @@ def toy_config(
     batch = COPIES * data.n_train
     return TrainConfig(
         data=data, network=MLPConfig(width=width, depth=2), total_images=steps * batch, batch=batch, learning_rate=3e-3,
-        warmup=50 * batch, sigma=LogNormal(mean=0.7, std=1.2), ema=(HalfLife(images=20 * batch),), n_snapshots=n_snapshots,
-        first_snapshot=max(1, steps // 4) * batch, seed=seed,
+        warmup=50 * batch, sigma=LogNormal(mean=0.7, std=1.2), ema=(HalfLife(images=20 * batch),),
+        n_snapshots=n_snapshots, first_snapshot=max(1, steps // 4) * batch, seed=seed,
     )  # fmt: skip
 
 
@@ -55,5 +55,6 @@ def train_toy(config: TrainConfig) -> Iterator[tuple[int, Preconditioned]]:
     marks = set(config.snapshot_images)
     for _ in trainer:
         if trainer.images_seen in marks:
-            average = next(iter(trainer.averages.values())).module
-            yield trainer.images_seen // config.batch, copy.deepcopy(average).double().eval()
+            average = copy.deepcopy(next(iter(trainer.averages.values())).module)
+            assert isinstance(average, Preconditioned)
+            yield trainer.images_seen // config.batch, average.double().eval()

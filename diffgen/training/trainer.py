@@ -1,4 +1,4 @@
-"""The loop of training in memory, as an iterator that yields after every step. Files are the business of `diffgen.runs`."""
+"""The loop of training in memory, as an iterator over its steps. Files are the business of `diffgen.runs`."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ class Trainer:
         self.device = self.accelerator.device
         self.x = split.train.x.to(self.device)
         self.classes = classes_of(config, split)
-        self.labels = split.train.labels.to(self.device) if self.classes else None
+        labels = split.train.labels if self.classes else None
+        self.labels = None if labels is None else labels.to(self.device)
         self.denoiser = build_denoiser(config, tuple(self.x.shape[1:]), self.classes, split.sigma_data).to(self.device)
         self.averages = {average.name: averaged(self.denoiser, average, config.batch) for average in config.ema}
         self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate, fused=True)

@@ -7,6 +7,8 @@ static page they work alone, offline.
 
 from __future__ import annotations
 
+from typing import Any
+
 import anywidget
 import torch
 import traitlets as t
@@ -55,8 +57,8 @@ class FieldExplorer(anywidget.AnyWidget):
 
     _esm = source("toy.js", "ui.js", "field.js")
     _css = source("widgets.css")
-    train = t.List().tag(sync=True)
-    val = t.List().tag(sync=True)
+    train: t.List[Any] = t.List().tag(sync=True)
+    val: t.List[Any] = t.List().tag(sync=True)
     sigma = t.Float(1.1).tag(sync=True)
     delta = t.Float(1.6).tag(sync=True)
     weight = t.Float(0.0).tag(sync=True)
@@ -68,7 +70,7 @@ class FieldExplorer(anywidget.AnyWidget):
     predictions = t.Bool(True).tag(sync=True)
     region = t.Bool(True).tag(sync=True)
 
-    def __init__(self, data: Split | None = None, **traits):
+    def __init__(self, data: Split | None = None, **traits: Any):
         data = circle() if data is None else data
         super().__init__(**{"train": _rows(data.train.x), "val": _rows(data.val.x), **traits})
 
@@ -100,12 +102,12 @@ class TrajectoryPlayer(anywidget.AnyWidget):
 
     _esm = source("toy.js", "ui.js", "player.js")
     _css = source("widgets.css")
-    train = t.List().tag(sync=True)
-    starts = t.List().tag(sync=True)
+    train: t.List[Any] = t.List().tag(sync=True)
+    starts: t.List[Any] = t.List().tag(sync=True)
     delta = t.Float(1.6).tag(sync=True)
     steps = t.Int(64).tag(sync=True)
     step = t.Int(0).tag(sync=True)
 
-    def __init__(self, data: Split | None = None, **traits):
+    def __init__(self, data: Split | None = None, **traits: Any):
         data = circle() if data is None else data
         super().__init__(**{"train": _rows(data.train.x), "starts": _rows(80 * spread_normal(20)), **traits})

@@ -40,8 +40,9 @@ class Slider:
     start: int = 0
     format: str = ""
 
-    def __post_init__(self):
-        values = self.values.tolist() if isinstance(self.values, Tensor) else list(self.values)
+    def __post_init__(self) -> None:
+        given: Any = self.values
+        values = given.tolist() if isinstance(given, Tensor) else list(given)
         object.__setattr__(self, "values", values)
         if not values:
             raise ValueError(f"values of slider {self.name!r} is empty: give at least one")
@@ -60,13 +61,13 @@ class Slider:
     @property
     def numbers(self) -> list[float] | None:
         """The values, or None where they are text."""
-        return None if isinstance(self.values[0], str) else list(self.values)
+        return None if isinstance(self.values[0], str) else [v for v in self.values if not isinstance(v, str)]
 
     @property
     def labels(self) -> list[str]:
         """The values as a reader sees them."""
         if self.numbers is None:
-            return list(self.values)
+            return [str(value) for value in self.values]
         whole = all(float(value).is_integer() for value in self.values)
         return [format(int(v) if whole and not self.format else v, self.format or (",d" if whole else ".3g"))
                 for v in self.values]  # fmt: skip
@@ -92,7 +93,7 @@ class Images:
     x: Tensor
     colour: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape, dtype = tuple(self.x.shape), self.x.dtype
         if len(shape) < 4 or shape[-3] not in (1, 3) or 0 in shape:
             raise ValueError(f"x of images {self.label!r} has shape {shape}: give (*sliders, columns, 1 or 3, H, W)")
@@ -161,7 +162,7 @@ class Curves:
     behind: Sequence[str] = ()
     limits: tuple[float, float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "behind", (self.behind,) if isinstance(self.behind, str) else tuple(self.behind))
         object.__setattr__(self, "labels", (self.labels,) if isinstance(self.labels, str) else tuple(self.labels))
         for name in ("x", "y", "low", "high"):

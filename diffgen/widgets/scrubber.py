@@ -35,9 +35,9 @@ class Scrubber(anywidget.AnyWidget):
     _esm = source("ui.js", "plot.js", "scrubber.js")
     _css = source("widgets.css")
     title = t.Unicode().tag(sync=True)
-    sliders = t.List().tag(sync=True)
-    images = t.List().tag(sync=True)
-    curves = t.List().tag(sync=True)
+    sliders: t.List[Any] = t.List().tag(sync=True)
+    images: t.List[Any] = t.List().tag(sync=True)
+    curves: t.List[Any] = t.List().tag(sync=True)
     play = t.Int(None, allow_none=True).tag(sync=True)
     places = t.List(t.Int()).tag(sync=True)
 

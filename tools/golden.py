@@ -1,0 +1,130 @@
+"""The numbers that versions stand for: `python tools/golden.py` writes tests/golden.json.
+
+A run and a result are found again by their configs and by version numbers that people raise, not by the text of the
+code. So somebody has to notice when equal versions give other numbers: a few steps of each network on each data set,
+and one result of each cached measure, are compared with those written here (tests/test_golden.py). Whoever means to
+change numbers raises the version that the test names, and runs this; it refuses to write over numbers that moved while
+their version stayed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import diffgen as dg
+from diffgen import experiments
+from diffgen.files import read_tensors
+from diffgen.nets import Network
+from diffgen.training import HalfLife, Trainer
+
+FILE = Path(__file__).resolve().parent.parent / "tests" / "golden.json"
+RTOL, ATOL = 2e-4, 1e-6
+"""Rounding differs between processors; a change of code that matters moves numbers by more."""
+Golden = dict[str, dict[str, Any]]
+
+
+def configs() -> dict[str, dg.TrainConfig]:
+    """A tiny run of each network on each data set that it can learn, and of each kind of labels."""
+    images = {"fashion_mnist": dg.DataConfig(size=14, n_train=64, n_val=64)}
+    images["fashion_mnist_70k"] = dg.DataConfig(name="fashion_mnist_70k", size=14, n_train=64, n_val=64, seed=1)
+    networks: dict[str, Network] = {
+        "unet": dg.UNetConfig(channels=8, attention=(7,), dropout=0.1),
+        "dit": dg.DiTConfig(patch=7, width=16, depth=1, dropout=0.1),
+        "mlp": dg.MLPConfig(width=16, depth=1),
+    }
+    runs = {}
+    for data, config in images.items():
+        runs |= {f"{network} on {data}": _tiny(config, net) for network, net in networks.items()}
+    for k, labels in enumerate(("classes", "clusters", "random", "instances")):
+        data = dg.DataConfig(size=14, n_train=64, n_val=64, labels=labels, n_labels=5, seed=k)
+        runs[f"mlp with {labels}"] = _tiny(data, networks["mlp"], conditional=True)
+    return runs | {"mlp on the circle": _tiny(dg.ToyConfig(), networks["mlp"])}
+
+
+def _tiny(data: dg.DataConfig | dg.ToyConfig, network: Network, **changes: Any) -> dg.TrainConfig:
+    average = HalfLife(images=32)
+    return dg.TrainConfig(
+        data=data, network=network, total_images=64, batch=16, warmup=16, n_snapshots=1, ema=(average,), **changes
+    )
+
+
+def of_training(config: dg.TrainConfig) -> dict[str, Any]:
+    """Four steps: their losses, and numbers of the data and of the averaged weights."""
+    split = config.data.load()
+    trainer = Trainer(config, split)
+    losses = [float(loss) for loss in trainer]
+    weights = torch.cat([value.flatten().double() for value in trainer.average_tensors().values()])
+    values = [*losses, *_summary(split.train.x), *_summary(split.val.x), *_summary(weights)]
+    return {"version": config.versions, "values": values}
+
+
+def of_measures(folder: Path) -> Golden:
+    """One result of each cached measure, of two snapshots of a tiny run with classes."""
+    config = _tiny(dg.DataConfig(size=14, n_train=64, n_val=64), dg.UNetConfig(channels=8), conditional=True)
+    first, last = dg.train(config.with_(n_snapshots=2, first_snapshot=32), root=folder, progress=False)
+    split, sigmas, grid = config.data.load(), dg.log_sigmas(3, 0.1, 5), dg.edm_sigmas(4)
+    how, labels = dg.Measure(n_images=32, progress=False), split.val.labels[:12]
+    samples = experiments.samples(last, 12, grid, how, labels=labels)
+    experiments.gap_curves([last], split, sigmas, how)
+    experiments.denoised_images(last, split.val[:3], sigmas, how)
+    experiments.frechet_gap_of(last, samples, split, measure=how, n_resamples=3)
+    experiments.trajectory_stats(last, split, 12, grid, how, labels=labels)
+    experiments.example_trajectories(last, 2, grid, how)
+    experiments.recall_rates(last, split, [1, 3], 12, grid, how)
+    experiments.guided_gap_curves(last, first, [0.5], split, sigmas, how)
+    experiments.reconstruction_curve(last, split, sigmas, how, n_resamples=3)
+    experiments.receptive_fields(last, split.val[:2], sigmas, how, pixels=3)
+    experiments.measure_run([last], split, sigmas, 12, grid, None, how)
+    golden: Golden = {}
+    for path in sorted(folder.glob("*/results/*.safetensors")):
+        result, metadata = read_tensors(path)
+        entry = golden.setdefault(metadata["measure"], {"version": metadata["version"], "values": []})
+        entry["values"] += [number for key in sorted(result) for number in _summary(result[key])]
+    return golden
+
+
+def _summary(x: Tensor) -> list[float]:
+    """Three numbers that no likely change leaves alone: mean, mean square, and a sum that knows the order."""
+    flat = x.detach().flatten().double()
+    order = torch.arange(len(flat), dtype=torch.float64).cos()
+    return [float(flat.mean()), float(flat.square().mean()), float((flat * order).mean())]
+
+
+def measured() -> Golden:
+    """All numbers, as they are now."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {name: of_training(config) for name, config in configs().items()} | of_measures(Path(folder))
+
+
+def differing(golden: Golden, now: Golden) -> list[str]:
+    """Names of what has other numbers now than were written down."""
+
+    def moved(name: str) -> bool:
+        a, b = (torch.tensor(numbers[name]["values"], dtype=torch.float64) for numbers in (golden, now))
+        return a.shape != b.shape or not torch.allclose(a, b, rtol=RTOL, atol=ATOL)
+
+    return [name for name in now if name in golden and moved(name)]
+
+
+def main() -> int:
+    """Measure, and write unless numbers moved while their version stayed."""
+    now, golden = measured(), json.loads(FILE.read_text()) if FILE.exists() else {}
+    wrong = [name for name in differing(golden, now) if golden[name]["version"] == now[name]["version"]]
+    if wrong:
+        print(f"numbers moved under the same version: {', '.join(wrong)}; raise the version of each first")
+        return 1
+    FILE.write_text(json.dumps(now, indent=1) + "\n")
+    print(f"wrote {FILE.name}: {len(now)} entries")
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(main())
