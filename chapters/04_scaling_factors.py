@@ -72,7 +72,7 @@ measure = dg.Measure(seed=seed, device=device, n_images=plan.n_eval)
 # The runs are one *sweep*: a list of configurations, of which each is trained once and found again by what it says. From
 # the command line, `diffgen sweep` with the name of a preset does the same with several runs at a time, on this machine
 # or on a cluster ({doc}`reproduce`); what it has computed is read here. Below is all that was trained. Where results are
-# stored, a run's name leads to its curves. Networks differ in the number of their channels, and the last column says how
+# published, a run's name leads to its curves. Networks differ in the number of their channels, and the last column says how
 # often each has seen every image.
 
 # %%

@@ -12,14 +12,17 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 import diffgen as dg
 from diffgen import experiments
+from diffgen.data.pseudo_labels import LabelName
+from diffgen.data.sources import SOURCES
 from diffgen.files import read_tensors
 from diffgen.nets import Network
 from diffgen.training import HalfLife, Trainer
@@ -32,20 +35,28 @@ Golden = dict[str, dict[str, Any]]
 
 def configs() -> dict[str, dg.TrainConfig]:
     """A tiny run of each network on each data set that it can learn, and of each kind of labels."""
-    images = {"fashion_mnist": dg.DataConfig(size=14, n_train=64, n_val=64)}
-    images["fashion_mnist_70k"] = dg.DataConfig(name="fashion_mnist_70k", size=14, n_train=64, n_val=64, seed=1)
-    networks: dict[str, Network] = {
+    images = {
+        name: dg.DataConfig(name=name, size=14 if 14 in source.sizes else source.sizes[0], n_train=64, n_val=64)
+        for name, source in SOURCES.items()
+    }
+    small: dict[str, Network] = {
         "unet": dg.UNetConfig(channels=8, attention=(7,), dropout=0.1),
-        "dit": dg.DiTConfig(patch=7, width=16, depth=1, dropout=0.1),
+        "dit": dg.DiTConfig(patch=2, width=16, depth=1, dropout=0.1),
         "mlp": dg.MLPConfig(width=16, depth=1),
     }
+    networks = {
+        kind.kind: small.get(kind.kind) or kind() for kind in get_args(Network)
+    }  # a new one as it is by default
     runs = {}
     for data, config in images.items():
-        runs |= {f"{network} on {data}": _tiny(config, net) for network, net in networks.items()}
-    for k, labels in enumerate(("classes", "clusters", "random", "instances")):
-        data = dg.DataConfig(size=14, n_train=64, n_val=64, labels=labels, n_labels=5, seed=k)
-        runs[f"mlp with {labels}"] = _tiny(data, networks["mlp"], conditional=True)
-    return runs | {"mlp on the circle": _tiny(dg.ToyConfig(), networks["mlp"])}
+        for network, net in networks.items():
+            with suppress(ValueError):  # that network can't take images of that size
+                net.build(torch.Size((config.source.channels, config.size, config.size)))
+                runs[f"{network} on {data}"] = _tiny(config, net)
+    for k, labels in enumerate(get_args(LabelName)):
+        labelled = dg.DataConfig(size=14, n_train=64, n_val=64, labels=labels, n_labels=5, seed=k)
+        runs[f"mlp with {labels}"] = _tiny(labelled, small["mlp"], conditional=True)
+    return runs | {"mlp on the circle": _tiny(dg.ToyConfig(), small["mlp"])}
 
 
 def _tiny(data: dg.DataConfig | dg.ToyConfig, network: Network, **changes: Any) -> dg.TrainConfig:

@@ -15,7 +15,13 @@ from diffgen.rng import generator
 
 @torch.no_grad()
 def class_probabilities(x: Tensor) -> Tensor:
-    """p(c | x) of the bundled classifier of clothes for images (N, 1, H, W) in [−1, 1]: (N, 10), float64."""
+    """p(c | x) of the bundled classifier of clothes for images (N, 1, H, W) in [−1, 1]: (N, 10), float64.
+
+    Raises:
+        ValueError: x is not a batch of grey images.
+    """
+    if x.ndim != 4 or x.shape[1] != 1:
+        raise ValueError(f"x has shape {tuple(x.shape)}: the bundled classifier knows grey images, (N, 1, H, W)")
     network = classifier(x.device)
     parts = [network(rows.float()).double().softmax(1) for rows in x.split(ROWS_AT_ONCE)]
     return torch.cat(parts) if parts else x.new_zeros(0, network.head.out_features, dtype=torch.float64)

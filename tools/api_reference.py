@@ -1,0 +1,294 @@
+"""A Sphinx extension of the book: the API reference, made from diffgen's docstrings as they are.
+
+`api-modules` documents modules, of a package all public ones, a section each. `api-names` lists what `import diffgen`
+offers. The docstrings are plain text in sections (Args, Returns, Source, …), so `rst` makes reStructuredText of them:
+names in backticks become links where there is something to link to, and code where there is not.
+"""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cached_property
+
+from docutils import nodes
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import inspect as sphinx_inspect
+from sphinx.util.docutils import SphinxDirective
+
+PACKAGE = "diffgen"
+HEADER = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source|Traits)\b([^:]*):(?: (.*))?$")
+LABELS = {"Args": "Parameters"}
+EMPHASIS = re.compile(r"(?<![\w*(])\*(\w[^*();]*\w)\*(?![\w*])")
+FORMULA = re.compile(r"[^.,:;]{1,12} = ")
+Link = Callable[[str], str | None]
+
+
+# --- what there is ----------------------------------------------------------------------------------------------------
+
+
+def public_modules(name: str) -> list[str]:
+    """A module's name, and those of the public modules in it if it is a package."""
+    path = getattr(importlib.import_module(name), "__path__", ())
+    inside = [info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_")]
+    return [name, *(deeper for part in inside for deeper in public_modules(f"{name}.{part}"))]
+
+
+def own_names(module: str) -> Iterator[str]:
+    """What the reference documents of a module: its functions, classes and their methods, its documented constants."""
+    for name, value in vars(importlib.import_module(module)).items():
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == module:
+            if getattr(value, "__qualname__", "") == name:
+                yield name
+                methods = vars(value) if inspect.isclass(value) else {}
+                yield from (f"{name}.{method}" for method, it in methods.items() if _is_method(method, it))
+    yield from (name for (scope, name) in ModuleAnalyzer.for_module(module).find_attr_docs() if not scope)
+
+
+def _is_method(name: str, value: object) -> bool:
+    kinds = (classmethod, staticmethod, property, cached_property)
+    return not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, kinds))
+
+
+class Names:
+    """Everything that is documented, by its full name, and the other names that it goes by."""
+
+    def __init__(self) -> None:
+        self.modules = public_modules(PACKAGE)
+        self.entries = {f"{module}.{name}" for module in self.modules for name in own_names(module)} | {*self.modules}
+        self.aliases = {}
+        for module in self.modules:
+            names = vars(importlib.import_module(module))
+            self.aliases |= {f"{module}.{name}": self.home(value) for name, value in names.items()}
+        self.aliases |= {f"{PACKAGE}.{name}": self.home(value) for name, value in exported()}
+        self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.entries and name != alias}
+
+    def home(self, value: object) -> str:
+        """The full name that a function, class or module has where it is defined."""
+        if inspect.ismodule(value):
+            return value.__name__
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+
+    def find(self, name: str, scope: str = PACKAGE) -> str | None:
+        """The entry that a name means to whoever reads it in the docstring of `scope`."""
+        parts = scope.split(".")
+        around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+        for full in (*(f"{place}.{name}" for place in around), name):
+            if (full := self.aliases.get(full, full)) in self.entries:
+                return full
+        if "." in name:
+            head, _, tail = name.rpartition(".")
+            owner = self.find(head, scope)
+            return f"{owner}.{tail}" if f"{owner}.{tail}" in self.entries else owner
+        same = [entry for entry in self.entries if entry.endswith(f".{name}")]
+        return same[0] if len(same) == 1 else None
+
+
+@cache
+def names() -> Names:
+    """All names; importing every module once."""
+    return Names()
+
+
+def exported() -> Iterator[tuple[str, object]]:
+    """What `import diffgen` offers."""
+    package = importlib.import_module(PACKAGE)
+    yield from ((name, getattr(package, name)) for name in package.__all__)
+
+
+# --- from a docstring to reStructuredText -----------------------------------------------------------------------------
+
+
+def rst(docstring: str, link: Link, fields: Iterable[str] = ()) -> list[str]:
+    """The lines of a docstring as reStructuredText; `fields` are names that a paragraph may describe, one by one."""
+    lines, out = inspect.cleandoc(docstring).split("\n"), []
+    while lines:
+        header = HEADER.match(lines[0])
+        if not lines[0]:
+            lines.pop(0)
+        elif header and (header[3] or len(lines) > 1 and lines[1].startswith("  ")):
+            out += _section(header, _take(lines, lambda line: line.startswith("  ") or bool(header[3])), link, fields)
+        elif lines[0].startswith(" "):
+            out += _code(_take(lines, lambda line: line.startswith(" "), through_blank=True))
+        else:
+            out += _paragraph(_take(lines, lambda line: not HEADER.match(line)), link, fields, first=not out)
+    return out
+
+
+def _take(lines: list[str], more: Callable[[str], bool], through_blank: bool = False) -> list[str]:
+    """Take the first line off, and those after it as long as there are more, mostly to the next blank one."""
+    taken = [lines.pop(0)]
+    while lines and (more(lines[0]) if lines[0] else through_blank and len(lines) > 1 and more(lines[1])):
+        taken.append(lines.pop(0))
+    return taken
+
+
+def _section(header: re.Match, lines: list[str], link: Link, fields: Iterable[str]) -> list[str]:
+    kind, note, text = header.groups()
+    label, body = LABELS.get(kind, kind), [text or "", *(line[4:] for line in lines[1:])]
+    if kind in ("Returns", "Yields", "Source"):
+        return [f":{label}:", f"   {inline(' '.join(map(str.strip, body)).strip(), link)}", ""]
+    note = note.strip(", ")
+    intro = ["", f"   {inline(note[0].upper() + note[1:] + '.', link)}", ""] if note else []
+    items = []
+    for line in filter(None, body):
+        if re.match(r"[\w*]+(, [\w*]+)*: ", line):
+            items.append(line)
+        elif items:
+            items[-1] += f" {line.strip()}"
+        else:
+            items.append(f": {line}")
+    split = [item for line in items for item in _items(line, fields)]
+    return [f":{label}:", *intro, *_bullets(split, link, "   ", code=kind == "Raises"), ""]
+
+
+def _items(text: str, fields: Iterable[str]) -> list[tuple[str, str]]:
+    """Split "a: of one. b, c: of others." into names and texts; after the first, names are of the given ones."""
+    known = "|".join(map(re.escape, fields)) or "(?!)"
+    head, _, text = text.partition(": ")
+    parts = re.split(rf"(?<=[.;]) ((?:{known})(?:, (?:{known}))*): ", text)
+    return [*zip([head, *parts[1::2]], parts[::2])]
+
+
+def _bullets(items: list[tuple[str, str]], link: Link, indent: str, code: bool = False) -> list[str]:
+    out = []
+    for name, text in items:
+        shown = inline(f"`{name}`", link) if code else ", ".join(f"**{escaped(one)}**" for one in name.split(", "))
+        out += [f"{indent}- {shown} – {inline(text, link)}" if name else f"{indent}- {inline(text, link)}"]
+    return out
+
+
+def _code(lines: list[str]) -> list[str]:
+    text = inspect.cleandoc("\n" + "\n".join(lines))
+    try:
+        language = "python" if ast.parse(text) else "text"
+    except SyntaxError:
+        language = "text"
+    return [f".. code-block:: {language}", "", *(f"   {line}".rstrip() for line in text.split("\n")), ""]
+
+
+def _paragraph(lines: list[str], link: Link, fields: Iterable[str], first: bool) -> list[str]:
+    if lines[0].startswith("- "):
+        text = "\n".join(lines)
+        return [*(f"- {inline(' '.join(item.split()), link)}" for item in re.split(r"(?:^|\n)- ", text)[1:]), ""]
+    if not first and all(FORMULA.match(line) for line in lines):
+        return [*(f"   | {inline(line, link)}" for line in lines), ""]
+    text = " ".join(map(str.strip, lines))
+    if text.partition(": ")[0] in fields and ": " in text:
+        return [":Fields:", *_bullets(_items(text, fields), link, "   "), ""]
+    return [inline(text, link), ""]
+
+
+def inline(text: str, link: Link) -> str:
+    """Plain text with names in backticks, as reStructuredText that looks the same."""
+    out = ""
+    for k, part in enumerate(re.split(r"`([^`]+)`|(\"[\w-]+\")", text)):
+        if part is None:
+            continue
+        if k % 3 == 0:
+            before, *rest = EMPHASIS.split(part)
+            out += escaped(before)
+            for emphasized, after in zip(rest[::2], rest[1::2]):
+                out += f"*{escaped(emphasized)}*" + escaped(after)
+        else:
+            entry = link(part) if k % 3 == 1 else None
+            out += "\\ " if out and not out[-1].isspace() else ""
+            out += (f":py:obj:`{part} <{entry}>`" if entry else f"``{part}``") + "\\ "
+    return re.sub(r"^(?=[\w#]+[.)] |\(\w+\) |[-+*•] |\.\. |:)", r"\\ ", re.sub(r"\\ (?=\s|$)", "", out))
+
+
+def escaped(text: str) -> str:
+    """Text without a meaning to reStructuredText."""
+    return re.sub(r"([\\*|]|_(?!\w))", r"\\\1", text)
+
+
+# --- Sphinx -----------------------------------------------------------------------------------------------------------
+
+
+def linker(scope: str, given: Iterable[str] = ()) -> Link:
+    """What links the names in a docstring; those of parameters stay as they are."""
+
+    def link(code: str) -> str | None:
+        called = re.fullmatch(r"(\w[\w.]*?)(\([^<>]*\))?", code)
+        if not called or called[1].split(".")[0] in given:
+            return None
+        entry = names().find(called[1], scope)
+        return entry if entry != scope else None
+
+    return link
+
+
+def parameters(value: object) -> list[str]:
+    """The names of a function's parameters, or of a class's parameters and attributes."""
+    try:
+        found = [*inspect.signature(value).parameters] if callable(value) else []
+    except ValueError:
+        found = []
+    if inspect.isclass(value):
+        found += [*inspect.get_annotations(value), *getattr(value, "_traits", ())]
+    return found
+
+
+def _docstring(app, what, name, value, options, lines):
+    known = parameters(value)
+    lines[:] = rst("\n".join(lines), linker(name, known), known)
+
+
+def _signature(app, what, name, value, options, signature, returns):
+    if what == "class" and getattr(value, "_is_protocol", False):  # of a protocol of one call, that call
+        call = vars(value).get("__call__")
+        if not call:
+            return None, None
+        whole = sphinx_inspect.signature(call, bound_method=True)
+        return sphinx_inspect.stringify_signature(whole, unqualified_typehints=True).partition(" -> ")[::2]
+    return None
+
+
+def _skip(app, what, name, value, skip, options):
+    if type(value).__name__ == "_tuplegetter":  # "Alias for field number 0"
+        return True
+    return False if isinstance(value, property) and not name.startswith("_") else None
+
+
+class Modules(SphinxDirective):
+    """Document modules, and the public ones in them, a section each."""
+
+    required_arguments, final_argument_whitespace = 1, True
+
+    def run(self) -> list[nodes.Node]:
+        """Write what autodoc reads."""
+        lines = []
+        for name in (module for given in self.arguments[0].split() for module in public_modules(given)):
+            lines += [name, "-" * len(name), "", f".. automodule:: {name}", "   :members:", "   :ignore-module-all:", ""]
+            if offered := getattr(importlib.import_module(name), "__all__", ()):
+                links = ", ".join(inline(f"`{one}`", linker(name)) for one in offered)
+                lines += [f"Offers {links}.", ""]
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+class Exported(SphinxDirective):
+    """What `import diffgen` offers, with the first sentence of each docstring."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write a table."""
+        lines = [".. list-table::", "   :class: api-names", ""]
+        order = {module: k for k, module in enumerate(names().modules)}
+        for name, value in sorted(exported(), key=lambda pair: pair[0]):
+            entry = names().find(name)
+            summary = re.split(r"(?<=[.?]) (?=[A-Z])", " ".join(inspect.getdoc(value).split("\n\n")[0].split()))[0]
+            link = linker(entry, parameters(value))
+            lines += [f"   * - :py:obj:`{name} <{entry}>`", f"     - {inline(summary, link)}"]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.setup_extension("sphinx.ext.autodoc")
+    app.add_directive("api-modules", Modules)
+    app.add_directive("api-names", Exported)
+    app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skip)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
