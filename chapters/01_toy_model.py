@@ -388,7 +388,7 @@ glue("tail_theory", math.sqrt((1 + 1 / 10) / (1 - 1 / 10)) - 1, display=False)
 # makes a gap of {glue:text}`tail_theory:.2f`. This, too, is memory, of the least interesting kind, and equidistant
 # points hide it. Single draws, the thin lines, scatter around it with a standard deviation of
 # {glue:text}`tail_spread:.2f`
-# ({glue:text}`random_spread:.2f` at the peak): a curve from one random draw shows its luck as much as its law.
+# ({glue:text}`random_spread:.2f` at the peak): a curve from one random draw shows chance as much as law.
 #
 # ## What is sampled
 #

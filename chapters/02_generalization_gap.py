@@ -181,7 +181,7 @@ glue("n_evaluated", raw["U-Net"][-1].n, display=False)
 # at which the validation error was smallest. Above it the network still gets better at images that it knows, and worse
 # at those that it does not.
 #
-# ### Taking out the luck of the draw
+# ### Taking out the sampling variability
 #
 # Two finite sets of images are never equally hard. Even a denoiser that knows neither of them has a small $G$, positive
 # or negative, at noise levels where the two sets happen to differ. So we measure it: a *reference denoiser* that saw

@@ -156,9 +156,9 @@ glue("copies_main", copies_of(main), display=False)
 #
 # Like $G$ it is a ratio of squared errors; a generator that treats both sets alike has 0, one that copies has infinity.
 # Two finite sets are never equally near to anything, so the same number for fresh images, in neither set, is subtracted:
-# that is the luck of the split, and not the generator's doing. What remains of luck, because samples lie elsewhere than
-# fresh images, is in the error bars: it is measured on splits that are drawn anew from images of neither set. If samples
-# followed their denoiser, both curves would rise together. The paper says that they part.
+# that is the sampling variability of the split, and not the generator's doing. Samples lie elsewhere than fresh images, so
+# some of it remains. The error bars contain it: it is measured on splits that are drawn anew from images of neither set.
+# If samples followed their denoiser, both curves would rise together. The paper says that they part.
 
 # %%
 sigmas = settings.gap.levels.sigmas

@@ -122,7 +122,7 @@ for ax, width in zip(axes, widths):
 draw.size_legend(axes)
 
 # %% [markdown]
-# The scale is linear up to 0.2 and logarithmic above. Bands are 95 % intervals, after the luck of the draw has been
+# The scale is linear up to 0.2 and logarithmic above. Bands are 95 % intervals, after the sampling variability has been
 # taken out where there are images enough for that ({eq}`eq:adjusted`). They overlap more than the differences between
 # the curves are uncertain: the curves rest on the same images with the same noise, so most of what is uncertain about one
 # is uncertain about all of them in the same way.

@@ -107,7 +107,7 @@ for name, (ours, library) in checks.items():
 # gap, and guidance extrapolates from the guide's error through that of the main denoiser and beyond. So, where the guide's
 # is the larger one, we expect the gap to grow with $w$. And the samples? Their gap, {eq}`eq:sample-gap`, is read off a
 # thousand trajectories for each weight, here of distances, not of their squares, because errors of the toy model are
-# distances, too. No luck of the split has to be taken out of it: the two sets are equal but for a rotation.
+# distances, too. There is no sampling variability to take out of it: the two sets are equal but for a rotation.
 
 # %%
 train, val, toy_sigmas = circle.train.x.double(), circle.val.x.double(), dg.edm_sigmas(60)[:-1]
@@ -232,7 +232,7 @@ for ax, (kind, name) in zip(axes, kinds.items()):
 # ## What it costs
 #
 # Now against $w$, first the denoiser. Left, the peak in pixels for all five guides, adjusted, wherever it lies. Middle and
-# right, at the noise level at which the *unguided* gap peaks, and not adjusted for the luck of the split, so read their
+# right, at the noise level at which the *unguided* gap peaks, and not adjusted, so read their
 # change with $w$ and not their height: the gap in features of a small classifier of clothes, and the gap of the Fréchet
 # distance between reconstructions and originals (*rFD*), that of validation over that of training images, less 1. If the
 # paper's finding holds here, these panels are nearly flat.
@@ -268,7 +268,7 @@ for kind, name in kinds.items():
 # {glue:text}`rfd_classifier-free`, and by {glue:text}`rfd_autoguidance`. rFD is blind to changes that leave the
 # distribution of images the same, the error in pixels is not. So they may disagree.
 #
-# Now the samples. In the upper row their gap, corrected for the luck of the split as in {doc}`03_trajectories`, beside the
+# Now the samples. In the upper row their gap, corrected for the split as in {doc}`03_trajectories`, beside the
 # peak of $G$: once more in the toy model, then for both kinds of guidance of a network. By the paper the samples' gap
 # should rise, and by more than $G$. The two are ratios of different distances, of a sample to its nearest image and of a
 # denoised image to its original. Setting a change of the one against a change of the other, as the paper does with its
@@ -589,7 +589,7 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 # | If you see this | do that | measured here |
 # | --- | --- | --- |
 # | $G$ at its peak grows, and validation error no longer falls | stop, or keep the snapshot at which it was lowest | an earlier snapshot against the last: {glue:text}`advice_stop`; where validation error turns: {ref}`sec:gap` |
-# | you cannot tell a gap from the luck of the split | watch the *adjusted* gap, and alarm on its interval | its error bar is {glue:text}`advice_alarm` times shorter at the peak; {ref}`sec:gap` |
+# | you cannot tell a gap from the sampling variability of the split | watch the *adjusted* gap, and alarm on its interval | its error bar is {glue:text}`advice_alarm` times shorter at the peak; {ref}`sec:gap` |
 # | the gap grows fast for the size of your data | a smaller network, or dropout | the smaller width against the main one: {glue:text}`advice_thin`; sizes and dropout in {ref}`sec:scaling` |
 # | few images a class | fewer, coarser classes | the network with classes against the one that never saw any, after as many images: {glue:text}`advice_classes`; granularity in {ref}`sec:scaling` |
 # | samples come nearer to the training set once they are guided | a smaller weight; another guide | change of the samples' gap at the largest weight: {glue:text}`advice_autoguidance` (autoguidance); {glue:text}`advice_classifier-free` (classifier-free) |

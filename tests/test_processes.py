@@ -14,7 +14,7 @@ from diffgen.runs import Run
 from diffgen.training import Trainer, accelerator_on
 
 ROOT = Path(__file__).resolve().parent.parent
-OPTIONS = ["train", "--preset", "smoke", "--size", "4", "--images", "768", "--conditional"]
+OPTIONS = ["train", "--preset", "smoke", "--size", "4", "--total-images", "768", "--conditional"]
 
 
 def diffgen(folder, *options, processes=1):

@@ -234,6 +234,23 @@ def test_the_plan_knows_how_far_runs_are_and_how_fast_such_runs_were(tmp_path):
     assert (a.state, a.done, b.speed, b.seconds) == ("finished", True, 10, 640)
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda said: said["config"],  # as before diffgen 0.2
+        lambda said: said | {"config": said["config"] | {"network": {"kind": "of tomorrow"}}},
+    ],
+)
+def test_runs_of_another_version_are_passed_over(harm, tmp_path):
+    (*_, last) = train(tmp_path)
+    path = last.run.folder / "config.json"
+    path.write_text(json.dumps(harm(json.loads(path.read_text()))))
+    with pytest.raises(ValueError):  # noqa: PT011, of either kind
+        _ = last.run.config
+    (other,) = plan(Sweep({"a": small(seed=1)}), tmp_path, key="")
+    assert other.state == "missing"
+
+
 def test_wall_time_is_that_of_a_list_schedule():
     assert wall_seconds([3, 1, 1, 1], 2) == 3
     assert wall_seconds([1, 1, 3], 2) == 4

@@ -88,9 +88,9 @@ def fetch(package: Package, folder: Path) -> Path:
 
 def check(package: Package, tarball: Path) -> None:
     """SystemExit with one line unless the tarball is the pinned one."""
-    found = base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
-    if found != package.sha512:
-        raise SystemExit(f"vendor: {package.name} has sha512 {found}, not the pinned {package.sha512}; do not use it")
+    sha512 = base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
+    if sha512 != package.sha512:
+        raise SystemExit(f"vendor: {package.name} has sha512 {sha512}, not the pinned {package.sha512}; do not use it")
 
 
 def unpack(package: Package, tarball: Path, target: Path) -> None:

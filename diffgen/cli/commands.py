@@ -30,7 +30,7 @@ def train(
     *,
     n_train: int | None = None,
     size: int | None = None,
-    images: int | None = None,
+    total_images: int | None = None,
     network: Literal["unet", "dit"] = "unet",
     channels: int | None = None,
     batch: int | None = None,
@@ -48,7 +48,7 @@ def train(
     options it is the main model of the book.
 
       diffgen train                                     the model of chapters 2 and 3
-      diffgen train --n-train 1024 --images 200000      more images, longer
+      diffgen train --n-train 1024 --total-images 200000   more images, longer
       diffgen train --network dit                       a transformer
       torchrun --nproc_per_node 2 -m diffgen train      the same in two processes (see below)
       diffgen train --dry-run                           what it would do
@@ -60,7 +60,7 @@ def train(
         preset: where everything that is not given comes from.
         n_train: training images.
         size: side of the images in pixels, 28, 14, 7 or 4.
-        images: images to see in training, with repetition.
+        total_images: how many to see in training, with repetition.
         network: a U-Net, or a diffusion transformer.
         channels: width of the network: channels of the U-Net's finest level, or of the transformer's tokens.
         batch: images a step.
@@ -81,7 +81,7 @@ def train(
     if channels is not None:
         net = replace(net, channels=channels) if isinstance(net, UNetConfig) else replace(net, width=channels)
     options: dict[str, Any] = {
-        "total_images": images,
+        "total_images": total_images,
         "batch": batch,
         "learning_rate": learning_rate,
         "precision": precision,
@@ -155,7 +155,7 @@ def evaluate(
     sigmas: int = 16,
     sigma_min: float = 0.02,
     sigma_max: float = 40,
-    images: int | None = None,
+    n_images: int | None = None,
     seed: int = 0,
     output: Path | None = None,
     device: str = "cpu",
@@ -163,14 +163,14 @@ def evaluate(
     """Measure the generalization gap of a trained denoiser: E_train, E_val, G and its standard error per σ, as CSV.
 
       diffgen evaluate runs/NAME
-      diffgen evaluate runs/NAME --images 1024 --output gap.csv
+      diffgen evaluate runs/NAME --n-images 1024 --output gap.csv
 
     Args:
         path: a run folder (all its snapshots), or a snapshot file.
         sigmas: how many noise levels.
         sigma_min: the smallest.
         sigma_max: the largest.
-        images: use the first so many of each split; all by default.
+        n_images: use the first so many of each split; all by default.
         seed: of the noise.
         output: the file to write; the terminal by default.
         device: where to compute.
@@ -179,7 +179,7 @@ def evaluate(
     if not snapshots:
         raise FileNotFoundError(f"{path} holds no snapshot: train it first, or name a snapshot file")
     grid, split = log_sigmas(sigmas, sigma_min, sigma_max), snapshots[0].run.config.data.load()
-    measure = Measure(seed=seed, device=device, n_images=images)
+    measure = Measure(seed=seed, device=device, n_images=n_images)
     curves = experiments.gap_curves(snapshots, split, grid, measure)
     table = experiments.gap_table([snapshot.images_seen for snapshot in snapshots], curves)
     table.to_csv(output or sys.stdout, index=False, float_format="%.6g")

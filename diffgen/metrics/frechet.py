@@ -98,7 +98,7 @@ def frechet_gap(
     of n points (and of the samples, of any number). A Fréchet distance of few points is biased upwards, by tr(C)/n for
     the mean of each set and more for its covariance, and FD_tt is nothing but bias; between equal sizes it cancels.
 
-    What does not cancel is chance. By the luck of the draw the validation set may lie nearer to the samples, and FD_tv
+    What does not cancel is chance. By chance the validation set may lie nearer to the samples, and FD_tv
     says how far it is from the training set, not in which direction. On a few thousand images that is as large as the
     gaps in question (Marion and Wu 2026, arXiv 2605.06077): rest no verdict on this figure alone, and see that fresh
     points in place of the samples give 0 within its error, and training points a gap well above it.

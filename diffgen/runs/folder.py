@@ -157,7 +157,12 @@ class RunFolder(Run):
         path = self.folder / CONFIG_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{self.folder} is no run folder: it has no {CONFIG_FILE}")
-        return json.loads(path.read_text())
+        said = json.loads(path.read_text())
+        if not {"config", "versions"} <= said.keys():
+            raise ValueError(
+                f"{path} is of another version of diffgen: train the run again, it gets a folder of its own"
+            )
+        return said
 
     @property
     def shape(self) -> tuple[int, ...]:

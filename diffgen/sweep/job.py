@@ -16,6 +16,7 @@ from typing import Any
 from diffgen.files import write_whole
 from diffgen.runs import RunFolder, find_run, train
 from diffgen.runs.folder import config_type
+from diffgen.runs.key import run_name
 from diffgen.sweep.engine import end_with
 from diffgen.sweep.load import load
 from diffgen.sweep.state import measured_mark, measuring, prune
@@ -29,7 +30,7 @@ def work(plan: dict[str, Any], label: str) -> None:
     sweep = load(plan["name"], plan["seed"])  # also for what its file does when it is imported
     config, root = config_type().validate_python(plan["runs"][label]["config"]), Path(plan["root"])
     run = find_run(config, root)
-    print(f"training {run.name}", flush=True)
+    print(f"training {run_name(config)}", flush=True)
     snapshots = list(train(config, root=root, device=plan["device"], progress=False))
     if not isinstance(run, RunFolder):  # published
         return
