@@ -82,8 +82,8 @@ class Names:
             head, _, tail = name.rpartition(".")
             owner = self.find(head, scope)
             return f"{owner}.{tail}" if f"{owner}.{tail}" in self.entries else owner
-        same = [entry for entry in self.entries if entry.endswith(f".{name}")]
-        return same[0] if len(same) == 1 else None
+        same = [module for module in self.modules if f"{module}.{name}" in self.entries]
+        return f"{same[0]}.{name}" if len(same) == 1 else None
 
 
 @cache
@@ -127,7 +127,7 @@ def _take(lines: list[str], more: Callable[[str], bool], through_blank: bool = F
 
 def _section(header: re.Match, lines: list[str], link: Link, fields: Iterable[str]) -> list[str]:
     kind, note, text = header.groups()
-    label, body = LABELS.get(kind, kind), [text or "", *(line[4:] for line in lines[1:])]
+    label, body = LABELS.get(kind, kind), [text or "", *(line.removeprefix("    ") for line in lines[1:])]
     if kind in ("Returns", "Yields", "Source"):
         return [f":{label}:", f"   {inline(' '.join(map(str.strip, body)).strip(), link)}", ""]
     note = note.strip(", ")
@@ -261,7 +261,15 @@ class Modules(SphinxDirective):
         """Write what autodoc reads."""
         lines = []
         for name in (module for given in self.arguments[0].split() for module in public_modules(given)):
-            lines += [name, "-" * len(name), "", f".. automodule:: {name}", "   :members:", "   :ignore-module-all:", ""]
+            lines += [
+                name,
+                "-" * len(name),
+                "",
+                f".. automodule:: {name}",
+                "   :members:",
+                "   :ignore-module-all:",
+                "",
+            ]
             if offered := getattr(importlib.import_module(name), "__all__", ()):
                 links = ", ".join(inline(f"`{one}`", linker(name)) for one in offered)
                 lines += [f"Offers {links}.", ""]

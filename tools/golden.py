@@ -23,8 +23,10 @@ import diffgen as dg
 from diffgen import experiments
 from diffgen.data.pseudo_labels import LabelName
 from diffgen.data.sources import SOURCES
-from diffgen.files import read_tensors
+from diffgen.files import read_tensors, write_tensors
 from diffgen.nets import Network
+from diffgen.runs.folder import CONFIG_FILE, config_json
+from diffgen.runs.loop import snapshot_metadata
 from diffgen.training import HalfLife, Trainer
 
 FILE = Path(__file__).resolve().parent.parent / "tests" / "golden.json"
@@ -76,16 +78,36 @@ def of_training(config: dg.TrainConfig) -> dict[str, Any]:
     return {"version": config.versions, "values": values}
 
 
-def of_measures(folder: Path) -> Golden:
-    """One result of each cached measure, of two snapshots of a tiny run with classes."""
+def untrained(folder: Path) -> list[dg.Snapshot]:
+    """Two snapshots of a run with classes, of weights that are written down and not trained.
+
+    So the numbers of measures do not move with those of training.
+    """
     config = _tiny(dg.DataConfig(size=14, n_train=64, n_val=64), dg.UNetConfig(channels=8), conditional=True)
-    first, last = dg.train(config.with_(n_snapshots=2, first_snapshot=32), root=folder, progress=False)
+    config = config.with_(n_snapshots=2, first_snapshot=32)
+    run, trainer = dg.RunFolder(folder / "run"), Trainer(config, config.data.load())
+    (run.folder / "snapshots").mkdir(parents=True)
+    said = {"config": config_json(config), "versions": config.versions}
+    (run.folder / CONFIG_FILE).write_text(json.dumps(said))
+    for trainer.images_seen in config.snapshot_images:
+        with torch.no_grad():
+            for k, value in enumerate(trainer.averages["half-life-32"].module.parameters()):
+                value.copy_(0.2 * (torch.arange(value.numel()) * (k + trainer.images_seen)).sin().reshape(value.shape))
+        write_tensors(run.weights_path(trainer.images_seen), trainer.average_tensors(), snapshot_metadata(trainer))
+    return run.snapshots
+
+
+def of_measures(folder: Path) -> Golden:
+    """One result of each cached measure."""
+    first, last = untrained(folder)
+    config = last.run.config
     split, sigmas, grid = config.data.load(), dg.log_sigmas(3, 0.1, 5), dg.edm_sigmas(4)
+    assert split.holdout is not None
     how, labels = dg.Measure(n_images=32, progress=False), split.val.labels[:12]
-    samples = experiments.samples(last, 12, grid, how, labels=labels)
+    experiments.samples(last, 12, grid, how, labels=labels)
     experiments.gap_curves([last], split, sigmas, how)
     experiments.denoised_images(last, split.val[:3], sigmas, how)
-    experiments.frechet_gap_of(last, samples, split, measure=how, n_resamples=3)
+    experiments.frechet_gap_of(last, split.holdout.x[:12], split, measure=how, n_resamples=3)
     experiments.trajectory_stats(last, split, 12, grid, how, labels=labels)
     experiments.example_trajectories(last, 2, grid, how)
     experiments.recall_rates(last, split, [1, 3], 12, grid, how)

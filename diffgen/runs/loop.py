@@ -122,7 +122,7 @@ def _train(trainer: Trainer, run: RunFolder, progress: bool) -> Iterator[Snapsho
             if log:
                 log.add(seen, mean, config.learning_rate_at(seen))
                 if seen in wanted:
-                    write_tensors(run.weights_path(seen), trainer.average_tensors(), _metadata(trainer))
+                    write_tensors(run.weights_path(seen), trainer.average_tensors(), snapshot_metadata(trainer))
                 if seen in wanted or time.monotonic() - saved > SECONDS_BETWEEN_STATES:
                     _save(trainer, run, log)
                     saved = time.monotonic()
@@ -134,7 +134,7 @@ def _train(trainer: Trainer, run: RunFolder, progress: bool) -> Iterator[Snapsho
             state.unlink(missing_ok=True)
 
 
-def _metadata(trainer: Trainer) -> dict[str, Any]:
+def snapshot_metadata(trainer: Trainer) -> dict[str, Any]:
     """What a snapshot says of itself: all that it takes to build its denoiser, and when it was taken."""
     config = trainer.config
     return {
