@@ -34,7 +34,7 @@ def power_law(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) 
     """The straight line of least squares through (ln x, ln y).
 
     The interval of the slope is Student's, from the scatter about the line: it holds all that makes a run differ from
-    the law, the chance in training included, whatever each y knows of its own error. Points whose y is NaN, such as times
+    the law, chance in training included, whatever each y knows of its own error. Points whose y is NaN, such as times
     that training ended before, are left out; if the late ones are missing the slope is biased down.
 
     Args:

@@ -60,7 +60,8 @@ def train(
         yield from run.snapshots
         return
     accelerator = accelerator_on(device, config.precision)
-    trainer = Trainer(config, config.data.load(), accelerator)  # what can't be trained is refused before it has a folder
+    # before the run has a folder: what can't be trained leaves none
+    trainer = Trainer(config, config.data.load(), accelerator)
     with _locked(run) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             said = {"config": config_json(config), "versions": config.versions}

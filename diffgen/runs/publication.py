@@ -23,12 +23,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from diffgen.files import DamagedFile, read_metadata, sha256_of, write_whole
-from diffgen.runs.cache import Cache
 from diffgen.runs.folder import Run, RunFolder, Snapshot, config_type
 from diffgen.runs.key import run_name
 from diffgen.training.config import TrainConfig
@@ -222,7 +220,8 @@ def _parsed(content: bytes, name: str) -> dict[str, Any]:
         manifest = json.loads(content)
         known = manifest["format"], manifest["runs"].items, manifest["sha256"].items
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedFile(f"{name} is no manifest of results ({error!r}): restore it, or publish the runs again") from None
+        remedy = "restore it, or publish the runs again"
+        raise DamagedFile(f"{name} is no manifest of results ({error!r}): {remedy}") from None
     if known[0] != FORMAT:
         raise DamagedFile(f"{name} has format {known[0]}, this diffgen reads {FORMAT}: publish the runs again")
     return manifest
@@ -239,9 +238,7 @@ def _fetched(address: str, name: str, sha256: str) -> Path:
     import pooch  # slow to import
 
     return Path(
-        pooch.retrieve(
-            f"{address}/{name}", f"sha256:{sha256}", fname=name, path=_folder_of(address), progressbar=True
-        )
+        pooch.retrieve(f"{address}/{name}", f"sha256:{sha256}", fname=name, path=_folder_of(address), progressbar=True)
     )
 
 
