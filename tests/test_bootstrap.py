@@ -47,7 +47,7 @@ def test_area_of_a_constant_gap_and_its_error():
     assert float(area(flat)) == pytest.approx(0.2 * math.log(100), rel=1e-5)
     assert area(flat).stderr == pytest.approx(0, abs=1e-12)
     curve = curve_of(bump(), 400, seed=0)
-    train, val = bootstrap([curve], draws=2000)
+    train, val = bootstrap([curve], n_resamples=2000)
     areas = torch.trapezoid((val / train - 1)[:, 0], SIGMAS.log())
     assert area(curve).stderr == pytest.approx(float(areas.std()), rel=0.1)
     with pytest.raises(ValueError, match="sigmas has 1 noise level"):
@@ -59,7 +59,7 @@ def test_intervals_of_peak_and_area_cover():
     hits = []
     for seed in range(300):
         curve = curve_of(bump(), 100, seed)
-        found, total = peak(curve, draws=300, seed=seed), area(curve).interval()
+        found, total = peak(curve, n_resamples=300, seed=seed), area(curve).interval()
         hits.append(
             [low <= truth <= high for truth, (low, high) in
              ((TOP, found.height[1:]), (PLACE, found.sigma[1:]), (float(exact), total))]
@@ -72,7 +72,7 @@ def test_onset_is_the_snapshot_of_the_smallest_validation_error():
     """E_val falls and rises at the first noise level, only falls at the second."""
     val = torch.tensor([[3.0, 3.0], [2.0, 2.5], [1.0, 2.0], [1.5, 1.0]])
     exact = [GapCurve(SIGMAS[:2], torch.ones(2, 50), v[:, None].expand(2, 50)) for v in val]
-    assert [x.tolist() for x in overfit_onset(exact, draws=50)] == [[2, 3]] * 3
+    assert [x.tolist() for x in overfit_onset(exact, n_resamples=50)] == [[2, 3]] * 3
     noise = torch.randn(4, 2, 50, generator=generator(4))
     onset = overfit_onset([GapCurve(c.sigmas, c.train_errors, c.val_errors + 3 * e) for c, e in zip(exact, noise)])
     assert (onset.low <= onset.at).all()
@@ -118,6 +118,6 @@ def test_intervals_of_a_change_cover():
             GapCurve(SIGMAS, c.train_errors, c.val_errors + 0.05 * torch.randn(9, 100, generator=random))
             for c in (a, b)
         )
-        hits.append([low <= 0 <= high for low, high in (e.interval() for e in peak_change(a, b, draws=200, seed=seed))])
+        hits.append([low <= 0 <= high for low, high in (e.interval() for e in peak_change(a, b, n_resamples=200, seed=seed))])
     shares = torch.tensor(hits).double().mean(0)
     assert ((shares > 0.9) & (shares < 0.99)).all(), shares

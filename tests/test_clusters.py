@@ -7,8 +7,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 import diffgen as dg
-from diffgen.features import kmeans, lloyd, spread_centres
-from diffgen.features import classifier_features
+from diffgen.features import classifier_features, kmeans
+from diffgen.features.clusters import lloyd, spread_centres
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -22,7 +22,7 @@ def blobs(k: int, n: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("k", [2, 10, 40])
 def test_from_the_same_centres_it_is_that_of_scikit_learn(k: int) -> None:
-    x = features(dg.load_data("fashion_mnist", size=14, n_train=1000, n_val=1).train.x)
+    x = classifier_features(dg.load_data("fashion_mnist", size=14, n_train=1000, n_val=1).train.x)
     start = spread_centres(x, k)
     theirs = KMeans(k, init=start.numpy(), n_init=1, tol=0, max_iter=300, algorithm="lloyd").fit(x.double().numpy())
     ours = kmeans(x, k)
@@ -36,7 +36,7 @@ def test_from_the_same_centres_it_is_that_of_scikit_learn(k: int) -> None:
 
 def test_its_start_is_as_good_as_that_of_scikit_learn() -> None:
     """Over eight seeds, the mean inertia after convergence is within 2 % of theirs, one start each."""
-    x = features(dg.load_data("fashion_mnist", size=14, n_train=1000, n_val=1).train.x)
+    x = classifier_features(dg.load_data("fashion_mnist", size=14, n_train=1000, n_val=1).train.x)
     ours = [kmeans(x, 20, seed=s).inertia for s in range(8)]
     theirs = [KMeans(20, n_init=1, random_state=s).fit(x.numpy()).inertia_ / 1000 for s in range(8)]
     assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.02)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import diffgen as dg
 from diffgen.features import kmeans
-from diffgen.metrics.copying import authentic_fraction, copying_score, rank_sum, recall_rate, returns
+from diffgen.metrics.copying import authentic_fraction, copying_score, rank_sum, recall_rate, recalled
 from diffgen.metrics.neighbours import copies, originals
 from diffgen.metrics.overlap import noisy
 
@@ -164,7 +164,7 @@ def test_a_denoiser_without_memory_returns_by_chance_from_large_noise_and_to_eit
     middle = dg.edm_sigmas(12, sigma_max=0.08)
     a, b = recall_rate(wiener, train, middle), recall_rate(wiener, val, middle)
     assert 0.05 < a < 0.95
-    assert abs(a - b) < 4 * math.hypot(a.stderr, b.stderr)
+    assert abs(a.minus(b)) < 4 * math.hypot(a.stderr, b.stderr)
 
 
 def test_a_return_by_hand() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.metrics.control_variate import adjusted
+from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.gap import GapCurve, fixed_noise
 from diffgen.rng import generator
 
@@ -90,7 +90,7 @@ def test_intervals_cover_the_gap_of_this_denoiser(sigma):
     """Given the denoiser, the gap between the population and its own training set, of which a tenth is evaluated."""
     curve, reference, given = simulate(400, 5, sigma)
     assert given.mean() > (0.05 if sigma == 0.5 else 0.3)
-    better = adjusted(curve, reference)
+    better = control_variate_adjusted(curve, reference)
     assert 0.93 <= coverage(curve, given) <= 0.97
     assert 0.93 <= coverage(better, given) <= 0.97
     assert better.stderr.mean() < curve.stderr.mean() / 1.5
@@ -104,7 +104,7 @@ def test_intervals_cover_the_expected_gap(sigma):
     truth = expected(sigma, 1 + 1 / m) / expected(sigma, 1 - 1 / m) - 1
     assert 0.93 <= coverage(curve, truth) <= 0.97
     # what differs from one fit to the next is in no image's error: without the luck of the draw it begins to count
-    assert 0.90 <= coverage(adjusted(curve, reference), truth) <= 0.95
+    assert 0.90 <= coverage(control_variate_adjusted(curve, reference), truth) <= 0.95
 
 
 def test_intervals_are_conservative_for_a_training_set_that_is_evaluated_whole():

@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import pooch
 import pytest
 import torch
 
@@ -232,11 +233,11 @@ def test_a_download_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(fashion_mnist, "PUBLISHED_MD5", {f: hashlib.md5(b).hexdigest() for f, b in good.items()})
     served = []
 
-    def fetch(url: str, output: str, pooch: object, check_only: bool = False) -> None:
+    def fetch(url: str, output: str, _: object, check_only: bool = False) -> None:
         served.append(url)
         Path(output).write_bytes(contents)
 
-    monkeypatch.setattr(fashion_mnist.pooch.core, "choose_downloader", lambda url, progressbar=False: fetch)
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda url, progressbar=False: fetch)
     contents = b"something else"
     with pytest.raises(ValueError, match="does not match the known hash"):
         fashion_mnist.download_fashion_mnist(tmp_path)

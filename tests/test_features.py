@@ -7,7 +7,8 @@ import torch
 from sklearn.decomposition import PCA
 
 import diffgen as dg
-from diffgen.features.classifier import WEIGHTS, about, classifier, features, principal_components, resized
+from diffgen.features import classifier_features, principal_components
+from diffgen.features.classifier import WEIGHTS, classifier, classifier_metadata, resized
 from diffgen.metrics.reconstruction import reconstruction_distance
 from diffgen.rng import generator
 
@@ -24,32 +25,32 @@ def test_accuracy_on_held_out_images_is_as_stated(size):
     """On a fifth of the bundled images, none of which it was trained on: within 4 standard errors."""
     images = dg.load_data("fashion_mnist", size=size, n_train=2_000, n_val=1).train
     share = (classifier()(images.x).argmax(1) == images.labels).double().mean()
-    stated = about()["accuracy"][str(size)]
+    stated = classifier_metadata()["accuracy"][str(size)]
     assert stated > 0.85
     assert abs(share - stated) < 4 * math.sqrt(stated * (1 - stated) / 2_000)
 
 
 def test_weights_are_small_and_their_making_is_told():
     assert WEIGHTS.stat().st_size < 2_000_000
-    assert "60,000" in about()["trained_on"]
-    assert about()["script"].startswith("tools/train_features.py")
+    assert "60,000" in classifier_metadata()["trained_on"]
+    assert classifier_metadata()["script"].startswith("tools/train_features.py")
 
 
 def test_rows_are_independent_and_sizes_agree():
     x = dg.load_data("fashion_mnist", size=14, n_train=1_100, n_val=1).train.x
-    found = features(x)
+    found = classifier_features(x)
     assert found.shape == (1_100, 96)
-    assert torch.allclose(found[1_090:], features(x[1_090:]), atol=1e-5)
-    assert torch.allclose(features(resized(x[:5])), found[:5])
+    assert torch.allclose(found[1_090:], classifier_features(x[1_090:]), atol=1e-5)
+    assert torch.allclose(classifier_features(resized(x[:5])), found[:5])
     with pytest.raises(ValueError, match=r"x has shape \(3, 3, 8, 8\): the bundled features are of grey images"):
-        features(torch.zeros(3, 3, 8, 8))
+        classifier_features(torch.zeros(3, 3, 8, 8))
 
 
 def test_features_tell_clothes_apart_better_than_pixels():
     """The nearest other image is of the same class more often in feature space."""
     images = dg.load_data("fashion_mnist", size=14, n_train=1_000, n_val=1).train
     shares = []
-    for space in (images.x, features(images.x)):
+    for space in (images.x, classifier_features(images.x)):
         distance = torch.cdist(space.flatten(1), space.flatten(1)).fill_diagonal_(math.inf)
         shares.append((images.labels[distance.argmin(1)] == images.labels).double().mean())
     assert shares[1] > shares[0] + 0.03
@@ -98,7 +99,7 @@ def test_reconstruction_distance_of_the_wiener_filter():
     """D of N(0, 1) data has the variance 1/(1 + σ²), so rFD is d (1 − 1/√(1 + σ²))²."""
     points = dg.Points(gaussian(40_000))
     curve = reconstruction_distance(
-        WIENER, points[:20_000], points[20_000:], SIGMAS, features=torch.clone, resamples=20
+        WIENER, points[:20_000], points[20_000:], SIGMAS, features=torch.clone, n_resamples=20
     )
     exact = 4 * (1 - (1 + SIGMAS**2).rsqrt()) ** 2
     for found, stderr in ((curve.train, curve.train_stderr), (curve.val, curve.val_stderr)):
@@ -111,7 +112,7 @@ def test_reconstruction_distance_sees_what_a_denoiser_recalls():
     points = dg.Points(gaussian(600))
     train, val = points[:300], points[300:]
     curve = reconstruction_distance(
-        dg.OptimalDenoiser(train.x), train, val, SIGMAS[:1], features=torch.clone, resamples=20
+        dg.OptimalDenoiser(train.x), train, val, SIGMAS[:1], features=torch.clone, n_resamples=20
     )
     assert curve.gap > 4 * curve.stderr
 
@@ -121,7 +122,7 @@ def test_standard_errors_of_reconstruction_distances_are_those_of_repetition():
     for seed in range(100):
         points = dg.Points(gaussian(400, seed=seed))
         curve = reconstruction_distance(
-            WIENER, points[:200], points[200:], SIGMAS[1:2], features=torch.clone, resamples=30, seed=seed
+            WIENER, points[:200], points[200:], SIGMAS[1:2], features=torch.clone, n_resamples=30, seed=seed
         )
         values.append(torch.stack([curve.train, curve.gap]))
         stderrs.append(torch.stack([curve.train_stderr, curve.stderr]))
@@ -132,7 +133,7 @@ def test_standard_errors_of_reconstruction_distances_are_those_of_repetition():
 def test_a_change_of_reconstruction_gaps_is_that_of_pairs():
     """Of a denoiser to itself nothing; of two that differ little an error far below that of either gap."""
     points = dg.Points(gaussian(600))
-    options = {"sigmas": SIGMAS[1:2], "features": torch.clone, "resamples": 20}
+    options = {"sigmas": SIGMAS[1:2], "features": torch.clone, "n_resamples": 20}
     a, b = (
         reconstruction_distance(
             dg.GaussianDenoiser(torch.zeros(4), spread * torch.eye(4)), points[:300], points[300:], **options
@@ -149,5 +150,5 @@ def test_a_reconstruction_distance_needs_images():
     points = dg.Points(gaussian(10))
     with pytest.raises(ValueError, match="the smaller split has 1 images"):
         reconstruction_distance(WIENER, points, points[:1], SIGMAS)
-    with pytest.raises(ValueError, match="resamples is 1"):
-        reconstruction_distance(WIENER, points, points, SIGMAS, resamples=1)
+    with pytest.raises(ValueError, match="n_resamples is 1"):
+        reconstruction_distance(WIENER, points, points, SIGMAS, n_resamples=1)

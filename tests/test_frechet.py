@@ -62,7 +62,7 @@ def test_float32_features_are_measured_in_float64() -> None:
 
 def test_the_gap_is_made_of_distances_between_sets_of_equal_size() -> None:
     samples, train, val = 1.3 * randn(90, 4), randn(100, 4, seed=1), randn(30, 4, seed=2)
-    found = frechet_gap(samples, train, val, resamples=5)
+    found = frechet_gap(samples, train, val, n_resamples=5)
     order = torch.randperm(100, generator=generator(0, 30))
     parts = [train[order[30 * i : 30 * (i + 1)]] for i in range(3)]
     fd = dg.frechet_distance
@@ -73,9 +73,9 @@ def test_the_gap_is_made_of_distances_between_sets_of_equal_size() -> None:
     assert found.raw == pytest.approx(to_val / to_train - 1)
     assert found.corrected == pytest.approx(((to_val - train_val) - (to_train - train_train)) / to_train)
     assert all(e.n == 30 and e.stderr > 0 for e in found)
-    assert frechet_gap(samples, train[:40], val, resamples=5).to_val.n == 20  # two subsets of 20, and 20 of val
-    assert frechet_gap(samples, train, val, subsets=2, resamples=5).to_val == found.to_val
-    again = frechet_gap(samples, train, val, resamples=5)
+    assert frechet_gap(samples, train[:40], val, n_resamples=5).to_val.n == 20  # two subsets of 20, and 20 of val
+    assert frechet_gap(samples, train, val, subsets=2, n_resamples=5).to_val == found.to_val
+    again = frechet_gap(samples, train, val, n_resamples=5)
     assert [e.stderr for e in again] == [e.stderr for e in found]
 
 
@@ -92,7 +92,7 @@ def trials(make, count: int = 60) -> dict[str, Tensor]:
     found = []
     for s in range(count):
         train, val, own = randn(600, 6, seed=3 * s), randn(200, 6, seed=3 * s + 1), randn(300, 6, seed=3 * s + 2)
-        found.append(frechet_gap(make(own, train), train, val, resamples=25, seed=s))
+        found.append(frechet_gap(make(own, train), train, val, n_resamples=25, seed=s))
     return {
         f: torch.tensor([(getattr(g, f), getattr(g, f).stderr) for g in found], dtype=torch.float64)
         for f in FrechetGap._fields
@@ -124,11 +124,11 @@ def test_controls_of_the_gap() -> None:
     """Training images are nearer to the training set; fresh images and noise are as far from one as from the other."""
     split = dg.load_data("fashion_mnist", size=14, n_train=2000, n_val=1000)
     rest, noise = split.holdout.x[:2000], randn(2000, 1, 14, 14).float()
-    for space in (features, principal_components(split.holdout.x[2000:], 20)):
+    for space in (classifier_features, principal_components(split.holdout.x[2000:], 20)):
         train, val = space(split.train.x), space(split.val.x)
-        copied = frechet_gap(train, train, val, resamples=10)
-        fresh = frechet_gap(space(rest), train, val, resamples=10)
-        static = frechet_gap(space(noise), train, val, resamples=10)
+        copied = frechet_gap(train, train, val, n_resamples=10)
+        fresh = frechet_gap(space(rest), train, val, n_resamples=10)
+        static = frechet_gap(space(noise), train, val, n_resamples=10)
         assert copied.corrected > fresh.corrected + 0.3
         assert abs(fresh.corrected) < 2 * fresh.corrected.stderr
         assert abs(static.corrected) < 0.05
@@ -140,7 +140,7 @@ def test_the_gap_of_one_step_predictions_along_trajectories() -> None:
     train, val, sigmas = 0.5 * randn(200, 3), 0.5 * randn(200, 3, seed=1), dg.edm_sigmas(12)
     denoiser, gaps = dg.Chunked(dg.OptimalDenoiser(train), rows=64), []
     for state in dg.trajectory(denoiser, 80 * randn(300, 3, seed=2), sigmas):
-        gaps.append((float(state.sigma), frechet_gap(state.denoised, train, val, resamples=10).corrected))
+        gaps.append((float(state.sigma), frechet_gap(state.denoised, train, val, n_resamples=10).corrected))
     assert [sigma for sigma, _ in gaps] == sigmas.tolist()
     assert abs(gaps[0][1]) < 0.2
     assert gaps[-1][1] > 0.5
@@ -151,7 +151,7 @@ def test_the_gap_of_one_step_predictions_along_trajectories() -> None:
     [
         (lambda x: frechet_gap(x, x[:3], x), "train has 3 points and val 9: give at least 4 and 2"),
         (lambda x: frechet_gap(x, x, x[:1]), "train has 9 points and val 1"),
-        (lambda x: frechet_gap(x, x, x, subsets=1), "subsets is 1 and resamples 100: take two or more"),
+        (lambda x: frechet_gap(x, x, x, subsets=1), "subsets is 1 and n_resamples 100: take two or more"),
         (lambda x: frechet_gap(x[:1], x, x), r"samples has shape \(1, 2\)"),
         (lambda x: frechet_gap(x, x[:, :1], x), "train has 1 features and samples 2"),
     ],

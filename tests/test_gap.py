@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffgen as dg
-from diffgen.metrics.control_variate import adjusted
+from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.bootstrap import bootstrap
-from diffgen.metrics.gap import GapCurve, difference, relative_error_change
+from diffgen.metrics.gap import GapCurve, paired_difference, relative_error_change
 from diffgen.rng import generator
 
 SIGMAS = dg.log_sigmas(5, 0.1, 10, dtype=torch.float64)
@@ -113,7 +113,7 @@ def test_stderr_agrees_with_the_bootstrap():
     """With noise that the i-th images share, and splits of unequal size."""
     y = gaussian(900)
     curve = dg.generalization_gap(dg.ErrorProne(y[:500], 0.7), y[:500], y[500:], SIGMAS[2:])
-    train, val = bootstrap([curve], draws=4000)
+    train, val = bootstrap([curve], n_resamples=4000)
     ratio = (val / train).std(0)[0] / curve.stderr
     assert ((ratio > 0.85) & (ratio < 1.15)).all()
 
@@ -121,12 +121,12 @@ def test_stderr_agrees_with_the_bootstrap():
 def test_difference_of_a_curve_and_itself_is_certain():
     y = gaussian(100)
     curve = dg.generalization_gap(dg.OptimalDenoiser(y[:50]), y[:50], y[50:], SIGMAS)
-    estimate, stderr = difference(curve, curve)
+    estimate, stderr = paired_difference(curve, curve)
     assert (estimate == 0).all()
     assert (stderr == 0).all()
 
 
-def test_adjusted_gap_removes_the_luck_of_the_draw_and_keeps_the_gap():
+def test_adjusted_gap_has_less_sampling_variability_and_the_same_mean():
     """Errors made of a common difficulty, the reference's too, and a true gap of 0.1 at every noise level."""
     randomness = generator(3)
     raw, adj = [], []
@@ -136,7 +136,8 @@ def test_adjusted_gap_removes_the_luck_of_the_draw_and_keeps_the_gap():
         curve = GapCurve(SIGMAS[:1], hard[0] + own[0], hard[1] + own[1] + 0.125)
         reference = GapCurve(SIGMAS[:1], 3 * hard[0], 3 * hard[1])
         raw.append(curve.gap)
-        adj.append((adjusted(curve, reference).gap, adjusted(curve, reference).stderr))
+        better = control_variate_adjusted(curve, reference)
+        adj.append((better.gap, better.stderr))
     gaps, stderrs = (torch.cat(values) for values in zip(*adj))
     assert abs(gaps.mean() - 0.1) < 4 * gaps.std() / math.sqrt(200)
     assert gaps.std() < torch.cat(raw).std() / 4

@@ -9,10 +9,10 @@ from sklearn.neighbors import NearestNeighbors
 
 import diffgen as dg
 from diffgen.data import DataConfig
-from diffgen.data.labels import relabelled
+from diffgen.data.pseudo_labels import pseudo_labelled
 from diffgen.features import classifier_features
 from diffgen.nets import DiTConfig, UNetConfig
-from diffgen.runs import run_name
+from diffgen.runs.key import run_name
 
 PLAIN = DataConfig(size=14, n_train=200, n_val=300, seed=3)
 SPLIT = PLAIN.load()
@@ -22,37 +22,37 @@ def loaded(labels, k=10):
     return DataConfig(size=14, n_train=200, n_val=300, seed=3, labels=labels, n_labels=k).load()
 
 
-@pytest.mark.parametrize(("labels", "k"), [("clusters", 7), ("random", 7), ("images", 7)])
+@pytest.mark.parametrize(("labels", "k"), [("clusters", 7), ("random", 7), ("instances", 7)])
 def test_images_stay_and_every_one_has_a_label(labels, k):
     split = loaded(labels, k)
-    for part in ("train", "val", "rest"):
+    for part in ("train", "val", "holdout"):
         points, plain = getattr(split, part), getattr(SPLIT, part)
         assert torch.equal(points.x, plain.x)
         assert points.labels.dtype == torch.int64
         assert points.labels.min() >= 0
-        assert points.labels.max() < (200 if labels == "images" else k)
-    assert split.train.labels.unique().numel() == (200 if labels == "images" else k)
+        assert points.labels.max() < (200 if labels == "instances" else k)
+    assert split.train.labels.unique().numel() == (200 if labels == "instances" else k)
 
 
 def test_clusters_are_cells_of_nearest_centres_in_features():
     split = loaded("clusters", 7)
-    phi, labels = features(split.train.x).double(), split.train.labels
+    phi, labels = classifier_features(split.train.x).double(), split.train.labels
     centres = torch.stack([phi[labels == c].mean(0) for c in range(7)])
     for points in (split.train, split.val):
-        assert torch.equal(torch.cdist(features(points.x).double(), centres).argmin(1), points.labels)
+        assert torch.equal(torch.cdist(classifier_features(points.x).double(), centres).argmin(1), points.labels)
 
 
 def test_one_label_an_image_gives_others_that_of_their_nearest_training_image():
-    split = loaded("images")
+    split = loaded("instances")
     assert torch.equal(split.train.labels, torch.arange(200))
-    found = NearestNeighbors(n_neighbors=1).fit(features(SPLIT.train.x).double())
-    index = found.kneighbors(features(SPLIT.val.x).double(), return_distance=False)[:, 0]
+    neighbours = NearestNeighbors(n_neighbors=1).fit(classifier_features(SPLIT.train.x).double())
+    index = neighbours.kneighbors(classifier_features(SPLIT.val.x).double(), return_distance=False)[:, 0]
     assert (split.val.labels.numpy() == index).mean() > 0.99  # but for ties
 
 
 def test_as_many_clusters_as_images_is_one_label_an_image():
-    """The finest clusters and "images" are the same partition, of validation images too."""
-    finest, single = relabelled(SPLIT, "clusters", 200), loaded("images")
+    """The finest clusters and "instances" are the same partition, of validation images too."""
+    finest, single = pseudo_labelled(SPLIT, "clusters", 200, classifier_features), loaded("instances")
     assert adjusted_rand_score(finest.val.labels, single.val.labels) == 1
 
 

@@ -1,5 +1,6 @@
 """Laws of the networks: they start where they should, use what they are told, and take the sizes they promise."""
 
+import json
 import dataclasses
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 import diffgen as dg
 from diffgen.nets.dit import DiT, position_embedding
-from diffgen.runs import CONFIG
+from diffgen.runs.folder import config_json, config_type
 
 SHAPE = torch.Size([1, 14, 14])
 NETWORKS = {
@@ -39,8 +40,8 @@ def test_every_network_starts_as_zero_and_every_weight_learns(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_configs_survive_json(name):
     data = dg.DataConfig(name="fashion_mnist", size=14, n_train=8, n_val=8)
-    config = dg.TrainConfig(data=data, network=NETWORKS[name], images=10)
-    assert CONFIG.validate_json(CONFIG.dump_json(config)) == config
+    config = dg.TrainConfig(data=data, network=NETWORKS[name], total_images=10)
+    assert config_type().validate_json(json.dumps(config_json(config))) == config
 
 
 def test_blocks_of_a_dit_start_as_the_identity():

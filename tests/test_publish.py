@@ -10,7 +10,7 @@ import diffgen as dg
 from diffgen import evaluate, results
 from diffgen.files import DamagedFile, read_metadata
 from diffgen.runs import RunFolder, find_run
-from diffgen.experiments.publish import check, gap_curves, store
+from diffgen.experiments.publishing import check, gap_curves, store
 
 CONFIG = tiny(total_images=192, n_snapshots=2)
 SIGMAS = dg.log_sigmas(2, 0.5, 2)

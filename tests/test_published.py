@@ -10,7 +10,7 @@ from conftest import ROOT
 import diffgen as dg
 from diffgen import book, evaluate
 from diffgen.runs import RunFolder, find_run
-from diffgen.experiments.publish import check
+from diffgen.experiments.publishing import check
 
 STORED = ROOT / "results" / "standard"
 PRESET = dg.presets.standard()

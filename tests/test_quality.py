@@ -27,12 +27,12 @@ def test_entropies_in_closed_form(c, q):
 def test_the_classifier_is_surer_of_clothes_than_of_noise():
     split = dg.load_data("fashion_mnist", size=14, n_train=8, n_val=200)
     p = class_probabilities(split.val.x)
-    assert p.shape == (200, len(CLASSES))
+    assert p.shape == (200, CLASSES)
     torch.testing.assert_close(p.sum(1), torch.ones(200).double())
     assert (p.argmax(1) == split.val.labels).double().mean() > 0.7
     blurred = 0.5 * (split.val.x + split.val.x.flip(0))
     assert class_entropies(p).mean() < class_entropies(class_probabilities(blurred)).mean()
-    assert class_probabilities(split.val.x[:0]).shape == (0, len(CLASSES))
+    assert class_probabilities(split.val.x[:0]).shape == (0, CLASSES)
 
 
 def test_pairs_forget_what_they_share():
@@ -58,7 +58,7 @@ def test_pairs_forget_what_they_share():
         (lambda: class_entropies(torch.ones(2, 2)), "give .* sum to 1"),
         (lambda: class_entropies(torch.tensor([[1.5, -0.5]])), "not negative"),
         (lambda: paired_frechet([torch.ones(3, 2), torch.ones(4, 2)], torch.ones(3, 2)), r"sets have \[3, 4\] rows"),
-        (lambda: paired_frechet([torch.ones(3, 2)], torch.ones(3, 2), resamples=1), "resamples is 1"),
+        (lambda: paired_frechet([torch.ones(3, 2)], torch.ones(3, 2), n_resamples=1), "n_resamples is 1"),
     ],
 )
 def test_mistakes_are_named_in_one_line(make, message):

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import diffgen as dg
-from diffgen.metrics.receptive_field import range_score, effective_receptive_field
+from diffgen.metrics.receptive_field import effective_receptive_field
 from diffgen.nets import DiTConfig, UNetConfig
 
 
@@ -54,7 +54,7 @@ def test_of_a_blur_that_ends_at_the_border() -> None:
     """The mean of a pixel and its neighbours left and right: 2/3 inside, 1/2 at the two ends of a row."""
     kernel = torch.tensor([[1.0, 1.0, 1.0]])[None, None] / 3
     denoiser = dg.Chunked(lambda x, s, c: F.conv2d(x, kernel, padding=(0, 1)))
-    assert range_score(denoiser, randn(2, 1, 4, 8), 1.0) == pytest.approx((6 * 2 / 3 + 2 * 1 / 2) / 8)
+    assert float(effective_receptive_field(denoiser, randn(2, 1, 4, 8), 1.0).mean()) == pytest.approx((6 * 2 / 3 + 2 * 1 / 2) / 8)
 
 
 def test_of_equal_weights_is_the_mean_distance_of_two_pixels() -> None:
@@ -82,7 +82,8 @@ def test_a_window_bounds_the_range() -> None:
     points, scores = dg.load_data("fashion_mnist", size=14, n_train=200, n_val=8), []
     for size in (1, 3, 7, 14):
         base = dg.GaussianDenoiser.fit(F.unfold(points.train.x, size).transpose(1, 2).reshape(-1, 1, size, size)[:4000])
-        scores.append(range_score(dg.Windowed(base, size), points.val.x[:2], 1.0, pixels=20))
+        windowed = dg.Windowed(base, size)
+        scores.append(float(effective_receptive_field(windowed, points.val.x[:2], 1.0, pixels=20).mean()))
         assert scores[-1] <= math.sqrt(2) * (size - 1)
     assert scores[0] == 0
     assert scores == sorted(scores)

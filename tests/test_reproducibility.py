@@ -55,7 +55,7 @@ def test_denoisers_of_two_halves() -> None:
     """Gaussian fits to halves of the data agree; optimal denoisers, which copy their half, agree far less."""
     images, grid, noise = dg.load_data("fashion_mnist", size=14, n_train=2000, n_val=2000), dg.edm_sigmas(12), 80.0
     halves, x = (images.train.x, images.val.x), noise * randn(100, 1, 14, 14)
-    for space in (None, features):
+    for space in (None, classifier_features):
         gaussian = reproducibility(*(dg.sample(dg.GaussianDenoiser.fit(y), x, grid) for y in halves), space)
         optimal = reproducibility(*(dg.sample(dg.OptimalDenoiser(y[:100]), x, grid) for y in halves), space)
         assert gaussian.agreement > 0.9

@@ -83,7 +83,7 @@ def test_the_interval_of_a_crossing_covers_it():
     truth = [math.log(t / 6000) for t in SEEN]
     for seed in range(200):
         values = [dg.Estimate(v + 0.3 * torch.randn((), generator=noise), 0.3, 100) for v in truth]
-        found = crossing_time(SEEN, values, 0.0, draws=300, seed=seed)
+        found = crossing_time(SEEN, values, 0.0, n_draws=300, seed=seed)
         covered += found.low <= 6000 <= found.high
     assert covered / 200 > 0.9
 

@@ -32,7 +32,7 @@ def test_intervals_cover_where_those_of_pairs_do_not():
     outside = {"paired gaps": 0, "gap": 0, "pairs alone": 0}
     for seed in range(60):
         split, sets = split_of(seed), guided(seed)
-        gaps, changes = paired_gaps(sets, split, draws=60, seed=seed)
+        gaps, changes = paired_gaps(sets, split, n_splits=60, seed=seed)
         terms = [neighbour_terms(x, split.train.x, split.val.x) for x in sets]
         for name, found in (("paired gaps", changes[1]), ("gap", gaps[1]), ("pairs alone", terms[1].minus(terms[0]))):
             low, high = found.interval()
@@ -44,21 +44,21 @@ def test_intervals_cover_where_those_of_pairs_do_not():
 
 def test_what_is_found_is_that_of_pairs_and_less_the_rest():
     split, sets = split_of(1), guided(1)
-    gaps, changes = paired_gaps(sets, split, draws=20)
+    gaps, changes = paired_gaps(sets, split, n_splits=20)
     terms = [neighbour_terms(x, split.train.x, split.val.x) for x in sets]
     luck = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
     assert [float(gap) for gap in gaps] == [float(t.gap) - float(luck) for t in terms]
     assert float(changes[1]) == float(terms[1].minus(terms[0]))
     assert changes[1].stderr >= terms[1].minus(terms[0]).stderr
     assert float(changes[0]) == changes[0].stderr == 0
-    assert paired_gaps(sets, split, draws=20)[1][1].stderr == changes[1].stderr
+    assert paired_gaps(sets, split, n_splits=20)[1][1].stderr == changes[1].stderr
 
 
 def test_copies_are_found():
     split = split_of(2)
     start = drawn(200, 8, 2)
     copied = split.train.x[torch.arange(200) % len(split.train)] + 0.05 * start
-    gaps, changes = paired_gaps([start, copied], split, draws=20)
+    gaps, changes = paired_gaps([start, copied], split, n_splits=20)
     assert changes[1].interval()[0] > 0
     assert gaps[1].interval()[0] > 0
 
@@ -67,7 +67,7 @@ def test_mistakes_are_named():
     split, (a, b) = split_of(3), guided(3)
     with pytest.raises(ValueError, match="pairs need equally many"):
         paired_gaps([a, b[:5]], split)
-    with pytest.raises(ValueError, match="draws is 1"):
-        paired_gaps([a, b], split, draws=1)
+    with pytest.raises(ValueError, match="n_splits is 1"):
+        paired_gaps([a, b], split, n_splits=1)
     with pytest.raises(ValueError, match=r"split\.holdout has 0 points"):
         paired_gaps([a, b], dg.Split(split.train, split.val))

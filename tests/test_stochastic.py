@@ -38,9 +38,9 @@ def exact(x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
 def test_no_churn_is_the_deterministic_sampler_bit_for_bit(step, dtype: torch.dtype) -> None:
     x, expected = START.to(dtype), dg.sample(DENOISER, START.to(dtype), GRID, step=step)
     for stochastic in (
-        dg.stochastic(step, churn=0, steps=12),
-        dg.stochastic(step, churn=FULL, steps=12, low=100),
-        dg.stochastic(step, churn=FULL, steps=12, high=1e-3),
+        dg.stochastic(step, s_churn=0, n_steps=12),
+        dg.stochastic(step, s_churn=FULL, n_steps=12, s_tmin=100),
+        dg.stochastic(step, s_churn=FULL, n_steps=12, s_tmax=1e-3),
     ):
         assert torch.equal(dg.sample(DENOISER, x, GRID, step=stochastic), expected)
 
@@ -68,7 +68,7 @@ def algorithm_2(x: Tensor, churn: float, low: float, high: float, s_noise: float
     ("churn", "low", "high", "noise"), [(2.0, 0.0, math.inf, 1.0), (40.0, 0.05, 50.0, 1.003), (FULL, 0.0, 1.0, 0.9)]
 )
 def test_is_algorithm_2(churn: float, low: float, high: float, noise: float) -> None:
-    step = dg.stochastic(churn=churn, steps=12, low=low, high=high, noise=noise, seed=3)
+    step = dg.stochastic(s_churn=churn, n_steps=12, s_tmin=low, s_tmax=high, s_noise=noise, seed=3)
     found = dg.sample(DENOISER, START, GRID, step=step)
     torch.testing.assert_close(found, algorithm_2(START, churn, low, high, noise, 3), rtol=1e-9, atol=1e-9)
     assert (found - dg.sample(DENOISER, START, GRID)).abs().max() > 1e-3
@@ -85,7 +85,7 @@ def test_the_variance_is_right_at_every_level(step, churn: float) -> None:
     """x ~ N(0, v + σ²): 4096 entries for each v, so a variance has a relative standard error of √(2/4096)."""
     grid = dg.edm_sigmas(65, SIGMA_MIN, SIGMA_MAX, dtype=torch.float64)[:-1]
     x = randn(16, 1024, seed=4) * (VARIANCES + SIGMA_MAX**2).sqrt().repeat_interleave(256)
-    for state in dg.trajectory(exact, x, grid, step=dg.stochastic(step, churn=churn, steps=64)):
+    for state in dg.trajectory(exact, x, grid, step=dg.stochastic(step, s_churn=churn, n_steps=64)):
         found = state.x.reshape(16, 4, 256).square().mean((0, 2))
         assert found.tolist() == pytest.approx((VARIANCES + state.sigma**2).tolist(), rel=4.5 * math.sqrt(2 / 4096))
 
@@ -94,7 +94,7 @@ def test_noise_that_is_too_loud_is_seen_in_the_variance() -> None:
     """The control of the test above: S_noise = 1.2."""
     grid = dg.edm_sigmas(65, SIGMA_MIN, SIGMA_MAX, dtype=torch.float64)[:-1]
     x = randn(16, 1024, seed=4) * (VARIANCES + SIGMA_MAX**2).sqrt().repeat_interleave(256)
-    end = dg.sample(exact, x, grid, step=dg.stochastic(solution, churn=FULL, steps=64, noise=1.2))
+    end = dg.sample(exact, x, grid, step=dg.stochastic(solution, s_churn=FULL, n_steps=64, s_noise=1.2))
     assert end.reshape(16, 4, 256)[:, 2].square().mean() > 1.1 * (1 + SIGMA_MIN**2)
 
 
@@ -102,7 +102,7 @@ def test_churn_forgets_the_start_where_the_ode_keeps_it() -> None:
     """The end of the ODE is linear in its start; with churn the two are nearly independent."""
     x = SIGMA_MAX * randn(16, 1024, seed=5)
     grid = dg.edm_sigmas(65, SIGMA_MIN, SIGMA_MAX, dtype=torch.float64)[:-1]
-    for step, correlated in ((dg.heun, True), (dg.stochastic(churn=FULL, steps=64), False)):
+    for step, correlated in ((dg.heun, True), (dg.stochastic(s_churn=FULL, n_steps=64), False)):
         end = dg.sample(exact, x, grid, step=step)[:, 512:768]
         correlation = torch.corrcoef(torch.stack([end.flatten(), x[:, 512:768].flatten()]))[0, 1]
         assert (correlation > 0.99) == correlated
@@ -111,7 +111,7 @@ def test_churn_forgets_the_start_where_the_ode_keeps_it() -> None:
 
 def test_the_optimal_denoiser_still_ends_on_training_points() -> None:
     samples = dg.sample(
-        dg.OptimalDenoiser(POINTS), START, dg.edm_sigmas(32), step=dg.stochastic(churn=FULL, steps=32, high=50.0)
+        dg.OptimalDenoiser(POINTS), START, dg.edm_sigmas(32), step=dg.stochastic(s_churn=FULL, n_steps=32, s_tmax=50.0)
     )
     assert torch.cdist(samples, POINTS).amin(1).max() < 1e-6
 
@@ -120,18 +120,18 @@ def test_the_optimal_denoiser_still_ends_on_training_points() -> None:
 
 
 def test_the_first_rows_stay_the_same_and_batches_fit_together() -> None:
-    whole = dg.sample(DENOISER, START, GRID, step=dg.stochastic(churn=5, steps=12))
-    few = dg.sample(DENOISER, START[:3], GRID, step=dg.stochastic(churn=5, steps=12))
-    rest = dg.sample(DENOISER, START[3:], GRID, step=dg.stochastic(churn=5, steps=12, first=3))
+    whole = dg.sample(DENOISER, START, GRID, step=dg.stochastic(s_churn=5, n_steps=12))
+    few = dg.sample(DENOISER, START[:3], GRID, step=dg.stochastic(s_churn=5, n_steps=12))
+    rest = dg.sample(DENOISER, START[3:], GRID, step=dg.stochastic(s_churn=5, n_steps=12, first=3))
     torch.testing.assert_close(torch.cat([few, rest]), whole, rtol=1e-9, atol=1e-9)
-    same = dg.sample(DENOISER, START[:1].expand(4, -1), GRID, step=dg.stochastic(churn=5, steps=12))
+    same = dg.sample(DENOISER, START[:1].expand(4, -1), GRID, step=dg.stochastic(s_churn=5, n_steps=12))
     assert torch.pdist(same).min() > 1e-3  # rows have noise of their own
-    other = dg.sample(DENOISER, START, GRID, step=dg.stochastic(churn=5, steps=12, seed=1))
+    other = dg.sample(DENOISER, START, GRID, step=dg.stochastic(s_churn=5, n_steps=12, seed=1))
     assert (other - whole).abs().max() > 1e-3
 
 
 def test_a_trajectory_cut_in_two_is_the_same_and_global_randomness_is_left_alone() -> None:
-    state, step = torch.get_rng_state(), dg.stochastic(churn=5, steps=12)
+    state, step = torch.get_rng_state(), dg.stochastic(s_churn=5, n_steps=12)
     middle = dg.sample(DENOISER, START, GRID[:6], step=step)
     assert torch.equal(dg.sample(DENOISER, middle, GRID[5:], step=step), dg.sample(DENOISER, START, GRID, step=step))
     assert torch.equal(torch.get_rng_state(), state)
@@ -153,17 +153,17 @@ def test_one_more_evaluation_a_step() -> None:
         calls.append(float(sigma))
         return DENOISER(x, sigma)
 
-    dg.sample(counting, START, dg.edm_sigmas(8), step=dg.stochastic(churn=FULL, steps=8))
+    dg.sample(counting, START, dg.edm_sigmas(8), step=dg.stochastic(s_churn=FULL, n_steps=8))
     assert len(calls) == 15 + 8
     calls.clear()
-    dg.sample(counting, START[:0], dg.edm_sigmas(8), step=dg.stochastic(churn=FULL, steps=8))
+    dg.sample(counting, START[:0], dg.edm_sigmas(8), step=dg.stochastic(s_churn=FULL, n_steps=8))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"churn": -1, "steps": 8}, "churn is -1: it is finite, and 0 for no noise"),
-        ({"churn": 1, "steps": 0}, "steps is 0: give the number of steps"),
+        ({"s_churn": -1, "n_steps": 8}, "s_churn is -1: it is finite, and 0 for no noise"),
+        ({"s_churn": 1, "n_steps": 0}, "n_steps is 0: give the number of steps"),
     ],
 )
 def test_mistakes_are_named(arguments: dict, message: str) -> None:

@@ -35,12 +35,12 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def even(n: int, delta: float, radius: float = 10.0) -> toy.Summit:
+def even(n: int, delta: float, radius: float = 10.0) -> toy.ToyPeak:
     """The peak on a circle with n training points, of which two stand for all."""
     points = circle(2 * n, radius=radius)
     denoiser = dg.ErrorProne(points.train.x, delta)
     sigmas = FINE * radius / 10
-    return toy.summit(toy.expected_gap(denoiser, points.train.x[:2], points.val.x[:2], sigmas))
+    return toy.toy_peak(toy.expected_gap(denoiser, points.train.x[:2], points.val.x[:2], sigmas))
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
@@ -156,14 +156,14 @@ def test_published_peaks(delta):
     of 1 + G is √2 times as large.
     """
     denoiser, sigmas = dg.ErrorProne(TRAIN, delta), dg.edm_sigmas(120)[:-1].double()
-    summit = toy.summit(toy.expected_gap(denoiser, TRAIN, VAL, sigmas))
-    assert summit.sigma == pytest.approx(1.17, abs=0.03)
+    top = toy.toy_peak(toy.expected_gap(denoiser, TRAIN, VAL, sigmas))
+    assert top.sigma == pytest.approx(1.17, abs=0.03)
     near = sigmas[(sigmas > 0.9) & (sigmas < 1.5)]
     for published, draws in zip(PUBLISHED[delta], (50, 1000)):
         drawn = toy.drawn_gap(denoiser, TRAIN, VAL, near, toy.paper_noise(draws))
         assert float(drawn.peak) == pytest.approx(published, abs=6e-4)
-        luck = (1 + summit.gap) * 0.53 / math.sqrt(10 * draws) * math.sqrt(2)
-        assert abs(published - summit.gap) < 2 * luck
+        chance = (1 + top.height) * 0.53 / math.sqrt(10 * draws) * math.sqrt(2)
+        assert abs(published - top.height) < 2 * chance
 
 
 def test_noise_of_another_number_of_points_is_refused():
@@ -192,7 +192,7 @@ def test_error_prone_is_the_best_denoiser_of_the_blurred_points(delta, sigma):
 
 def test_only_ratios_of_lengths_matter():
     a, b = even(10, 1.6), even(10, 0.32, radius=2.0)
-    assert b.gap == pytest.approx(a.gap, rel=1e-5)
+    assert b.height == pytest.approx(a.height, rel=1e-5)
     assert b.sigma == pytest.approx(a.sigma / 5, rel=1e-5)
 
 
@@ -203,7 +203,7 @@ def test_spacing_sets_the_place_and_relative_error_the_height():
         for ratio in (0.2, 0.3):
             peak = even(n, ratio * spacing)
             places.append(peak.sigma / spacing)
-            heights.setdefault(ratio, []).append(peak.gap)
+            heights.setdefault(ratio, []).append(peak.height)
     assert max(places) - min(places) < 0.01
     assert sum(places) / len(places) == pytest.approx(0.188, abs=0.005)
     for values in heights.values():
@@ -213,9 +213,9 @@ def test_spacing_sets_the_place_and_relative_error_the_height():
 
 def test_peak_falls_with_error_and_density_and_moves_with_density():
     by_error = [even(10, delta) for delta in (0.8, 1.2, 1.6, 2.2, 3.0)]
-    assert all(a.gap > b.gap for a, b in pairwise(by_error))
+    assert all(a.height > b.height for a, b in pairwise(by_error))
     by_count = [even(n, 1.2) for n in range(8, 16)]
-    assert all(a.gap > b.gap and a.sigma > b.sigma for a, b in pairwise(by_count))
+    assert all(a.height > b.height and a.sigma > b.sigma for a, b in pairwise(by_count))
 
 
 def test_guidance_by_a_larger_error_raises_the_gap():
@@ -289,13 +289,13 @@ def test_an_error_is_an_early_stop():
 # --- peaks, fits, networks -----------------------------------------------------------------------------------------
 
 
-def test_summit_finds_a_peak_between_places():
+def test_a_peak_is_found_between_noise_levels():
     sigmas = dg.log_sigmas(21, 0.1, 10, dtype=torch.float64)
     top = 0.5 - (sigmas.log() - math.log(1.1)).square()
     curve = dg.GapCurve(sigmas, torch.ones(21, 1), (1 + top)[:, None])
-    assert toy.summit(curve) == pytest.approx((1.1, 0.5), rel=1e-9)
+    assert toy.toy_peak(curve) == pytest.approx((1.1, 0.5), rel=1e-9)
     rising = dg.GapCurve(sigmas, torch.ones(21, 1), 1 + sigmas[:, None])
-    assert toy.summit(rising) == pytest.approx((10, 10))
+    assert toy.toy_peak(rising) == pytest.approx((10, 10))
 
 
 def test_fit_finds_the_error_that_made_the_data():

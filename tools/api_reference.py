@@ -10,8 +10,10 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
+from typing import TypeVar
 
 from docutils import nodes
 from sphinx.pycode import ModuleAnalyzer
@@ -21,8 +23,8 @@ from sphinx.util.docutils import SphinxDirective
 PACKAGE = "diffgen"
 HEADER = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source|Traits)\b([^:]*):(?: (.*))?$")
 LABELS = {"Args": "Parameters"}
-EMPHASIS = re.compile(r"(?<![\w*(])\*(\w[^*();]*\w)\*(?![\w*])")
-FORMULA = re.compile(r"[^.,:;]{1,12} = ")
+MARKUP = re.compile(r"`([^`]+)`|(?<![\w*(])\*(\w[^*();]*\w)\*(?![\w*])|(\"[\w./-]+\")")  # code, emphasis, a string
+FORMULA = re.compile(r"[^.:;]{1,12} = ")
 Link = Callable[[str], str | None]
 
 
@@ -63,27 +65,31 @@ class Names:
             names = vars(importlib.import_module(module))
             self.aliases |= {f"{module}.{name}": self.home(value) for name, value in names.items()}
         self.aliases |= {f"{PACKAGE}.{name}": self.home(value) for name, value in exported()}
-        self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.entries and name != alias}
+        self.aliases = {
+            alias: name for alias, name in self.aliases.items() if name in self.entries and alias not in self.entries
+        }
 
     def home(self, value: object) -> str:
         """The full name that a function, class or module has where it is defined."""
         if inspect.ismodule(value):
             return value.__name__
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+        named = value if hasattr(value, "__qualname__") else type(value)  # an object stands for its class
+        return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
     def find(self, name: str, scope: str = PACKAGE) -> str | None:
         """The entry that a name means to whoever reads it in the docstring of `scope`."""
         parts = scope.split(".")
-        around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-        for full in (*(f"{place}.{name}" for place in around), name):
+        around = [".".join(parts[:n]) for n in range(len(parts), 1, -1)]
+        around = around[: 1 + next((k for k, place in enumerate(around) if place in self.modules), 0)]
+        for full in (*(f"{place}.{name}" for place in around), f"{PACKAGE}.{name}", name):
             if (full := self.aliases.get(full, full)) in self.entries:
                 return full
         if "." in name:
             head, _, tail = name.rpartition(".")
             owner = self.find(head, scope)
             return f"{owner}.{tail}" if f"{owner}.{tail}" in self.entries else owner
-        same = [module for module in self.modules if f"{module}.{name}" in self.entries]
-        return f"{same[0]}.{name}" if len(same) == 1 else None
+        same = self.entries.intersection(f"{module}.{name}" for module in self.modules).difference(self.modules)
+        return same.pop() if len(same) == 1 else None
 
 
 @cache
@@ -173,30 +179,29 @@ def _paragraph(lines: list[str], link: Link, fields: Iterable[str], first: bool)
     if lines[0].startswith("- "):
         text = "\n".join(lines)
         return [*(f"- {inline(' '.join(item.split()), link)}" for item in re.split(r"(?:^|\n)- ", text)[1:]), ""]
-    if not first and all(FORMULA.match(line) for line in lines):
+    if not first and all(FORMULA.match(line) for line in lines) and not (len(lines) == 1 and lines[0].endswith(".")):
         return [*(f"   | {inline(line, link)}" for line in lines), ""]
     text = " ".join(map(str.strip, lines))
     if text.partition(": ")[0] in fields and ": " in text:
-        return [":Fields:", *_bullets(_items(text, fields), link, "   "), ""]
+        return [":Fields:", *_bullets([(name, one.rstrip(";")) for name, one in _items(text, fields)], link, "   "), ""]
     return [inline(text, link), ""]
 
 
 def inline(text: str, link: Link) -> str:
     """Plain text with names in backticks, as reStructuredText that looks the same."""
-    out = ""
-    for k, part in enumerate(re.split(r"`([^`]+)`|(\"[\w-]+\")", text)):
-        if part is None:
-            continue
-        if k % 3 == 0:
-            before, *rest = EMPHASIS.split(part)
-            out += escaped(before)
-            for emphasized, after in zip(rest[::2], rest[1::2]):
-                out += f"*{escaped(emphasized)}*" + escaped(after)
+    out, end = "", 0
+    for found in MARKUP.finditer(text):
+        name, emphasized, string = found.groups()
+        entry = link(name) if name else None
+        out += escaped(text[end : found.start()])
+        out += "\\ " if out and not out[-1].isspace() else ""
+        if emphasized:
+            out += f"*{escaped(emphasized)}*"
         else:
-            entry = link(part) if k % 3 == 1 else None
-            out += "\\ " if out and not out[-1].isspace() else ""
-            out += (f":py:obj:`{part} <{entry}>`" if entry else f"``{part}``") + "\\ "
-    return re.sub(r"^(?=[\w#]+[.)] |\(\w+\) |[-+*•] |\.\. |:)", r"\\ ", re.sub(r"\\ (?=\s|$)", "", out))
+            out += f":py:obj:`{name} <{entry}>`" if entry else f"``{name or string}``"
+        end = found.end()
+        out += "\\ " if text[end : end + 1].strip() else ""
+    return re.sub(r"^(?=[\w#]+[.)] |\(\w+\) |[-+*•] |\.\. |:[^p])", r"\\ ", out + escaped(text[end:]))
 
 
 def escaped(text: str) -> str:
@@ -210,6 +215,9 @@ def escaped(text: str) -> str:
 def linker(scope: str, given: Iterable[str] = ()) -> Link:
     """What links the names in a docstring; those of parameters stay as they are."""
 
+    *above, _ = scope.split(".")
+    given = {*given, *parameters(_found(above))}
+
     def link(code: str) -> str | None:
         called = re.fullmatch(r"(\w[\w.]*?)(\([^<>]*\))?", code)
         if not called or called[1].split(".")[0] in given:
@@ -218,6 +226,14 @@ def linker(scope: str, given: Iterable[str] = ()) -> Link:
         return entry if entry != scope else None
 
     return link
+
+
+def _found(path: list[str]) -> object:
+    """The class with this full name, or None."""
+    value = importlib.import_module(PACKAGE)
+    for n, part in enumerate(path[1:], 2):
+        value = importlib.import_module(".".join(path[:n])) if ".".join(path[:n]) in names().modules else vars(value)[part]
+    return value if inspect.isclass(value) else None
 
 
 def parameters(value: object) -> list[str]:
@@ -252,6 +268,12 @@ def _skip(app, what, name, value, skip, options):
     return False if isinstance(value, property) and not name.startswith("_") else None
 
 
+def _type_variable(app, env, node, contnode):
+    """Type variables in signatures have no entries."""
+    module, _, name = node.get("reftarget", "").rpartition(".")
+    return contnode if isinstance(vars(sys.modules.get(module, sys)).get(name), TypeVar) else None
+
+
 class Modules(SphinxDirective):
     """Document modules, and the public ones in them, a section each."""
 
@@ -276,6 +298,14 @@ class Modules(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
+class Package(SphinxDirective):
+    """What the package says of itself."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write what autodoc reads."""
+        return self.parse_text_to_nodes(f".. automodule:: {PACKAGE}")
+
+
 class Exported(SphinxDirective):
     """What `import diffgen` offers, with the first sentence of each docstring."""
 
@@ -295,8 +325,10 @@ def setup(app):
     """Register with Sphinx."""
     app.setup_extension("sphinx.ext.autodoc")
     app.add_directive("api-modules", Modules)
+    app.add_directive("api-package", Package)
     app.add_directive("api-names", Exported)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("missing-reference", _type_variable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

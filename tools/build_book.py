@@ -29,7 +29,7 @@ from jupyter_book.sphinx import build_sphinx
 from diffgen import book
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py"]
+STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py", "tools/api_reference.py"]
 
 
 def execute(chapters: list[Path], preset: str, values: dict[str, str], out: Path, progress: bool = True) -> list[str]:
@@ -83,7 +83,7 @@ def stage(chapters: list[Path], preset: str, out: Path) -> Path:
     """A folder with all that Jupyter Book needs, the executed chapters in place of the bare ones."""
     folder = out / "stage"
     shutil.rmtree(folder, ignore_errors=True)
-    for page in [*STAGED, *(path.relative_to(ROOT) for path in sorted(ROOT.glob("chapters/*.md")))]:
+    for page in [*STAGED, *(path.relative_to(ROOT) for path in sorted(ROOT.glob("chapters/**/*.md")))]:
         copy = shutil.copytree if (ROOT / page).is_dir() else shutil.copy
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / page, folder / page)

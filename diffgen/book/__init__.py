@@ -12,7 +12,7 @@ from diffgen.book.execute import (
     run_chapter,
     versions,
 )
-from diffgen.book.parameters import Parameter, ParameterError, declared, parameters, validate
+from diffgen.book.parameter import Parameter, ParameterError, declared, parameters, validate
 
 __all__ = [
     "ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters", "declared",

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffgen.book.parameters import ParameterError, declared, parameters, validate
+from diffgen.book.parameter import ParameterError, declared, parameters, validate
 from diffgen.runs.publication import is_url, publication_at
 
 PACKAGE = Path(__file__).parent.parent

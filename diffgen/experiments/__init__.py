@@ -6,9 +6,9 @@ Each takes a `Subject` and a `Measure` and returns what the pure functions of `d
 from diffgen.experiments.gap import adjusted_curves, gap_curves, gap_table, reference_curve
 from diffgen.experiments.guidance import guided_gap_curves, reconstruction_curve
 from diffgen.experiments.measure import Measure
-from diffgen.experiments.publish import publish
+from diffgen.experiments.publishing import publish
 from diffgen.experiments.receptive_field import receptive_fields
-from diffgen.experiments.samples import denoised_images, draw_samples, frechet_gap_of, initial_noise, samples
+from diffgen.experiments.sampling import denoised_images, draw_samples, frechet_gap_of, initial_noise, samples
 from diffgen.experiments.scaling import RunMetrics, last_gap_difference, measure_run
 from diffgen.experiments.subject import guided, switched, windowed
 from diffgen.experiments.trajectories import (

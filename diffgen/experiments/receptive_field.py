@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffgen.data import Points
 from diffgen.experiments.measure import Measure
-from diffgen.experiments.samples import where
+from diffgen.experiments.sampling import where
 from diffgen.metrics.overlap import noisy
 from diffgen.metrics.receptive_field import effective_receptive_field
 from diffgen.runs import Subject, cached, data_hash

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffgen.data import Points, Split
 from diffgen.experiments.gap import adjusted_curves, gap_curves
 from diffgen.experiments.measure import Measure
-from diffgen.experiments.samples import draw_samples
+from diffgen.experiments.sampling import draw_samples
 from diffgen.features import FeatureMap, classifier_features, identity
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve, paired_difference_at

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffgen.data import Points, Split
 from diffgen.experiments.measure import Measure
-from diffgen.experiments.samples import initial_noise, split_hashes, where
+from diffgen.experiments.sampling import initial_noise, split_hashes, where
 from diffgen.guidance import Chunked
 from diffgen.metrics.copying import recalled
 from diffgen.metrics.estimate import Estimate

@@ -117,6 +117,9 @@ class Estimate(float):
     def __pos__(self) -> Estimate:
         return self
 
+    def __abs__(self) -> Estimate:
+        return Estimate(abs(float(self)), self.stderr, self.n)
+
     def _plain(self, number: float, sign: str, value: float, factor: float) -> Estimate:
         """An estimate, moved or scaled by a number that is known."""
         if isinstance(number, Estimate):
@@ -129,7 +132,7 @@ class Estimate(float):
     def _refuse(self, *_: object) -> NoReturn:
         raise TypeError(f"{self!r} would lose its error here: take float(…) of it if that is meant")
 
-    __abs__ = __pow__ = __rpow__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+    __pow__ = __rpow__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
     __divmod__ = __rdivmod__ = __round__ = _refuse
 
     def minus(self, other: Estimate) -> Estimate:

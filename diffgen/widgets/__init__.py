@@ -22,7 +22,7 @@ from diffgen.metrics.toy import expected_gap
 from diffgen.optimal import ErrorProne
 from diffgen.widgets.parts import Curves, Images, Slider
 from diffgen.widgets.scrubber import Scrubber
-from diffgen.widgets.source import source
+from diffgen.widgets.javascript import source
 
 __all__ = ["Curves", "FieldExplorer", "Images", "Scrubber", "Slider", "TrajectoryPlayer", "spread_normal"]
 

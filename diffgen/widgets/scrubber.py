@@ -14,7 +14,7 @@ import anywidget
 import traitlets as t
 
 from diffgen.widgets.parts import Curves, Images, Slider
-from diffgen.widgets.source import source
+from diffgen.widgets.javascript import source
 
 
 class Scrubber(anywidget.AnyWidget):
