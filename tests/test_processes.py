@@ -10,7 +10,7 @@ import torch
 
 import diffgen as dg
 from diffgen.files import read_tensors
-from diffgen.runs import Run
+from diffgen.runs import RunFolder
 from diffgen.training import Trainer, accelerator_on
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,8 +32,8 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path):
     assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
     (folder_one,), (folder_two,) = ((tmp_path / name).iterdir() for name in ("one", "two"))
     assert len(two.stdout.splitlines()) == len(one.stdout.splitlines()) == 3  # paths of snapshots: one process speaks
-    a, b = Run(folder_one), Run(folder_two)
-    assert a.log.images.tolist() == b.log.images.tolist()
+    a, b = RunFolder(folder_one), RunFolder(folder_two)
+    assert a.log.images_seen.tolist() == b.log.images_seen.tolist()
     assert a.log.loss.to_numpy() == pytest.approx(b.log.loss.to_numpy(), rel=1e-4)
     assert a.log.loss.to_numpy() != pytest.approx(a.log.loss.mean(), rel=1e-2)  # so the curve says something
     for snapshot_a, snapshot_b in zip(a.snapshots, b.snapshots, strict=True):
@@ -50,12 +50,12 @@ def test_processes_that_cannot_share_the_batch(tmp_path):
 
 def small(**changes):
     data = dg.DataConfig(name="fashion_mnist", size=4, n_train=32, n_val=16)
-    return dg.TrainConfig(data=data, network=dg.UNetConfig(channels=8), images=640, batch=32, **changes)
+    return dg.TrainConfig(data=data, network=dg.UNetConfig(channels=8), total_images=640, batch=32, **changes)
 
 
 def test_bf16_computes_in_bf16_and_keeps_float32(monkeypatch):
     """The losses are those of float32 to bfloat16's 8 bits, and not equal to them; weights stay float32."""
-    monkeypatch.setattr(sys.modules[Training.__module__], "has_bf16", lambda device: True)  # emulated where it isn't
+    monkeypatch.setattr(sys.modules[Trainer.__module__], "has_bf16", lambda device: True)  # emulated where it isn't
     split = small().data.load()
     losses = {}
     for precision in ("no", "bf16", "no"):  # in one process, in any order
@@ -68,10 +68,10 @@ def test_bf16_computes_in_bf16_and_keeps_float32(monkeypatch):
 
 
 def test_bf16_where_the_device_has_none_is_float32(monkeypatch):
-    monkeypatch.setattr(sys.modules[Training.__module__], "has_bf16", lambda device: False)
+    monkeypatch.setattr(sys.modules[Trainer.__module__], "has_bf16", lambda device: False)
     config, split = small(precision="bf16", seed=1), small().data.load()
     without = Trainer(config, split, accelerator_on("cpu", "bf16"))
-    assert without.about["precision"] == "no"
+    assert without.metadata["precision"] == "no"
     assert torch.equal(torch.stack(list(without)), torch.stack(list(Trainer(small(seed=1), split))))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen import loop
+from diffgen.runs import loop
 from diffgen.files import DamagedFile, read_tensors, write_tensors
 from diffgen.training.ema import HalfLife
 
@@ -91,11 +91,12 @@ def test_who_waits_says_so_and_then_finds_it_trained(tmp_path, monkeypatch, caps
 
 
 def test_half_written_files_of_a_killed_process_go(tmp_path):
-    config = small()
-    (*_, last) = train(tmp_path, config)
-    left = last.run.folder / "snapshots" / ".000000000064.safetensors.1.tmp"
+    training = dg.train(small(), root=tmp_path, progress=False)
+    first = next(training)
+    training.close()  # as a kill does
+    left = first.run.folder / "snapshots" / ".000000000064.safetensors.1.tmp"
     left.write_bytes(b"half")
-    train(tmp_path, config)
+    train(tmp_path)
     assert not left.exists()
 
 
@@ -128,6 +129,6 @@ def test_tensorboard_shows_the_log(tmp_path):
     (*_, last) = train(tmp_path)
     events = EventAccumulator(str(last.run.folder / "tensorboard")).Reload()
     losses = events.Scalars("loss")
-    assert [event.step for event in losses] == last.run.log.images.tolist()
+    assert [event.step for event in losses] == last.run.log.images_seen.tolist()
     assert [event.value for event in losses] == pytest.approx(last.run.log.loss.tolist())
     assert all(event.value > 0 for event in events.Scalars("images_per_second"))

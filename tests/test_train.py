@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen import evaluate, loop
 from diffgen.files import DamagedFile, read_tensors, write_tensors
 from diffgen.training.ema import HalfLife, PowerFunction, averaged
-from diffgen.runs import CONFIG, Run, find_run
+from diffgen.runs import RunFolder, find_run, loop
+from diffgen.runs.folder import config_json, config_type
 from diffgen.training import Trainer
 from diffgen.training.trainer import batch_order
 
@@ -46,7 +46,7 @@ def test_a_finished_run_is_found_and_not_repeated(tmp_path):
 
 def test_configs_survive_json():
     for config in (small(), small(network=dg.MLPConfig()), dg.presets.quick().train, dg.presets.paper().train):
-        assert CONFIG.validate_json(CONFIG.dump_json(config)) == config
+        assert config_type().validate_json(json.dumps(config_json(config))) == config
 
 
 def test_restored_training_goes_on_equal_to_the_bit():
@@ -57,10 +57,10 @@ def test_restored_training_goes_on_equal_to_the_bit():
     for _ in range(6):
         stopped.step()
     torch.manual_seed(12345)  # the global stream must not matter
-    resumed.restore({k: v.clone() for k, v in stopped.tensors().items()}, stopped.images)
+    resumed.restore({k: v.clone() for k, v in stopped.tensors().items()}, stopped.images_seen)
     for _ in range(4):
         resumed.step()
-    assert resumed.images == straight.images
+    assert resumed.images_seen == straight.images_seen
     for name, tensor in straight.tensors().items():
         assert torch.equal(tensor, resumed.tensors()[name]), name
 
@@ -99,7 +99,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_the_same(tmp_path):
     assert last.exitcode == 0
     (whole,), (killed,) = (list((tmp_path / name).iterdir()) for name in ("whole", "killed"))
     assert (whole / "log.jsonl").read_bytes() == (killed / "log.jsonl").read_bytes()
-    for a, b in zip(Run(whole).snapshots, Run(killed).snapshots, strict=True):
+    for a, b in zip(RunFolder(whole).snapshots, RunFolder(killed).snapshots, strict=True):
         assert a.images_seen == b.images_seen
         for name, tensor in read_tensors(a.path)[0].items():
             assert torch.equal(tensor, read_tensors(b.path)[0][name]), name
@@ -186,7 +186,7 @@ def test_half_life_halves():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": 0}, "images is 0"),
+        ({"total_images": 0}, "total_images is 0"),
         ({"learning_rate": -1}, "learning_rate is -1"),
         ({"ema": ()}, "ema is empty"),
         ({"label_dropout": 2}, "label_dropout is 2"),
@@ -198,20 +198,7 @@ def test_wrong_configs_are_refused_where_they_are_made(changes, message):
         small(**changes)
 
 
-def test_evaluations_are_kept(tmp_path, monkeypatch):
-    (*_, snapshot), split = list(dg.train(small(), root=tmp_path, progress=False)), small().data.load()
-    sigmas = dg.log_sigmas(3, 0.1, 1)
-    first = evaluate.gap_curves([snapshot], split, sigmas, progress=False)[0]
-    drawn = evaluate.samples(snapshot, 5, steps=3)
-    monkeypatch.setattr(evaluate, "guided", None)  # computing again would fail
-    again = evaluate.gap_curves([snapshot], split, sigmas, progress=False)[0]
-    assert torch.equal(first.val_errors, again.val_errors)
-    assert torch.equal(drawn, evaluate.samples(snapshot, 5, steps=3))
-    with pytest.raises(TypeError):
-        evaluate.samples(snapshot, 5, steps=4)
-
-
 def test_log_holds_no_time(tmp_path):
     list(dg.train(small(), root=tmp_path, progress=False))
     (folder,) = tmp_path.iterdir()
-    assert set(json.loads((folder / "log.jsonl").read_text().splitlines()[0])) == {"images", "loss", "learning_rate"}
+    assert set(json.loads((folder / "log.jsonl").read_text().splitlines()[0])) == {"images_seen", "loss", "learning_rate"}

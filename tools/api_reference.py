@@ -16,6 +16,7 @@ from functools import cache, cached_property
 from typing import TypeVar
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import inspect as sphinx_inspect
 from sphinx.util.docutils import SphinxDirective
@@ -25,6 +26,7 @@ HEADER = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source|Traits)\b([^
 LABELS = {"Args": "Parameters"}
 MARKUP = re.compile(r"`([^`]+)`|(?<![\w*(])\*(\w[^*();]*\w)\*(?![\w*])|(\"[\w./-]+\")")  # code, emphasis, a string
 FORMULA = re.compile(r"[^.:;]{1,12} = ")
+LONGEST_VALUE = 60
 Link = Callable[[str], str | None]
 
 
@@ -232,7 +234,9 @@ def _found(path: list[str]) -> object:
     """The class with this full name, or None."""
     value = importlib.import_module(PACKAGE)
     for n, part in enumerate(path[1:], 2):
-        value = importlib.import_module(".".join(path[:n])) if ".".join(path[:n]) in names().modules else vars(value)[part]
+        value = (
+            importlib.import_module(".".join(path[:n])) if ".".join(path[:n]) in names().modules else vars(value)[part]
+        )
     return value if inspect.isclass(value) else None
 
 
@@ -253,13 +257,20 @@ def _docstring(app, what, name, value, options, lines):
 
 
 def _signature(app, what, name, value, options, signature, returns):
-    if what == "class" and getattr(value, "_is_protocol", False):  # of a protocol of one call, that call
-        call = vars(value).get("__call__")
-        if not call:
-            return None, None
-        whole = sphinx_inspect.signature(call, bound_method=True)
-        return sphinx_inspect.stringify_signature(whole, unqualified_typehints=True).partition(" -> ")[::2]
-    return None
+    if what != "class":
+        return None
+    own = vars(value)
+    if getattr(value, "_is_protocol", False):  # of a protocol of one call, that call
+        if "__call__" not in own:
+            return "", None
+        call = own["__call__"]
+    elif "__init__" in own and "__new__" not in own and inspect.isfunction(value.__new__):  # a widget
+        call = own["__init__"]
+    else:
+        return (signature or "").replace("<factory>", "..."), returns
+    whole = sphinx_inspect.signature(call, bound_method=True)
+    arguments, _, result = sphinx_inspect.stringify_signature(whole, unqualified_typehints=True).rpartition(" -> ")
+    return (arguments, result) if arguments else (result, None)
 
 
 def _skip(app, what, name, value, skip, options):
@@ -272,6 +283,13 @@ def _type_variable(app, env, node, contnode):
     """Type variables in signatures have no entries."""
     module, _, name = node.get("reftarget", "").rpartition(".")
     return contnode if isinstance(vars(sys.modules.get(module, sys)).get(name), TypeVar) else None
+
+
+def _values(app, domain, kind, node):
+    """Long values of constants are for the source."""
+    for value in node.parent.findall(addnodes.desc_annotation):
+        if kind == "data" and value.astext().startswith(" = ") and len(value.astext()) > LONGEST_VALUE:
+            value.parent.remove(value)
 
 
 class Modules(SphinxDirective):
@@ -330,5 +348,6 @@ def setup(app):
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("object-description-transform", _values)
     app.connect("missing-reference", _type_variable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -29,7 +29,15 @@ from jupyter_book.sphinx import build_sphinx
 from diffgen import book
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGED = ["_config.yml", "_toc.yml", "references.bib", "_static", "_root", "tools/book_directives.py", "tools/api_reference.py"]
+STAGED = [
+    "_config.yml",
+    "_toc.yml",
+    "references.bib",
+    "_static",
+    "_root",
+    "tools/book_directives.py",
+    "tools/api_reference.py",
+]
 
 
 def execute(chapters: list[Path], preset: str, values: dict[str, str], out: Path, progress: bool = True) -> list[str]:
@@ -108,7 +116,12 @@ def content_key(folder: Path) -> str:
     """A hash of a folder's files and of what else makes the site: versions, vendored JavaScript, tables, this file."""
     digest = hashlib.sha256(repr(book.versions()).encode() + vendor.key().encode())
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]  # not through the link to _extra
-    for path in [*files, ROOT / "diffgen" / "book" / "claims.py", Path(__file__).resolve()]:
+    for path in [
+        *files,
+        *sorted((ROOT / "diffgen").rglob("*.py")),
+        ROOT / "diffgen" / "__init__.pyi",
+        Path(__file__).resolve(),
+    ]:
         digest.update(f"{os.path.relpath(path, folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
