@@ -6,7 +6,15 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.metrics.bootstrap import area, bootstrap, overfit_onset, peak, peak_change, percentile_interval, parabolic_peak
+from diffgen.metrics.bootstrap import (
+    area,
+    bootstrap,
+    overfit_onset,
+    parabolic_peak,
+    peak,
+    peak_change,
+    percentile_interval,
+)
 from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
@@ -118,6 +126,8 @@ def test_intervals_of_a_change_cover():
             GapCurve(SIGMAS, c.train_errors, c.val_errors + 0.05 * torch.randn(9, 100, generator=random))
             for c in (a, b)
         )
-        hits.append([low <= 0 <= high for low, high in (e.interval() for e in peak_change(a, b, n_resamples=200, seed=seed))])
+        hits.append(
+            [low <= 0 <= high for low, high in (e.interval() for e in peak_change(a, b, n_resamples=200, seed=seed))]
+        )
     shares = torch.tensor(hits).double().mean(0)
     assert ((shares > 0.9) & (shares < 0.99)).all(), shares

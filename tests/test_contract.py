@@ -58,8 +58,7 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
 }
 
 DENOISERS |= {  # a new network is held to the contract as it is by default
-    f"{config.kind}, defaults": lambda config=config: preconditioned(config(), std=0.05)
-    for config in get_args(Network)
+    f"{config.kind}, defaults": lambda config=config: preconditioned(config(), std=0.05) for config in get_args(Network)
 }
 
 

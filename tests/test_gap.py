@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffgen as dg
-from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.bootstrap import bootstrap
+from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.gap import GapCurve, paired_difference, relative_error_change
 from diffgen.rng import generator
 

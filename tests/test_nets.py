@@ -1,7 +1,7 @@
 """Laws of the networks: they start where they should, use what they are told, and take the sizes they promise."""
 
-import json
 import dataclasses
+import json
 
 import pytest
 import torch

@@ -8,9 +8,9 @@ from conftest import tiny
 
 import diffgen as dg
 from diffgen import evaluate, results
-from diffgen.files import DamagedFile, read_metadata
-from diffgen.runs import RunFolder, find_run
 from diffgen.experiments.publishing import check, gap_curves, store
+from diffgen.files import DamagedFile, read_metadata
+from diffgen.runs import find_run
 
 CONFIG = tiny(total_images=192, n_snapshots=2)
 SIGMAS = dg.log_sigmas(2, 0.5, 2)

@@ -9,8 +9,8 @@ from conftest import ROOT
 
 import diffgen as dg
 from diffgen import book, evaluate
-from diffgen.runs import RunFolder, find_run
 from diffgen.experiments.publishing import check
+from diffgen.runs import find_run
 
 STORED = ROOT / "results" / "standard"
 PRESET = dg.presets.standard()

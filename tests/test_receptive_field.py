@@ -54,7 +54,9 @@ def test_of_a_blur_that_ends_at_the_border() -> None:
     """The mean of a pixel and its neighbours left and right: 2/3 inside, 1/2 at the two ends of a row."""
     kernel = torch.tensor([[1.0, 1.0, 1.0]])[None, None] / 3
     denoiser = dg.Chunked(lambda x, s, c: F.conv2d(x, kernel, padding=(0, 1)))
-    assert float(effective_receptive_field(denoiser, randn(2, 1, 4, 8), 1.0).mean()) == pytest.approx((6 * 2 / 3 + 2 * 1 / 2) / 8)
+    assert float(effective_receptive_field(denoiser, randn(2, 1, 4, 8), 1.0).mean()) == pytest.approx(
+        (6 * 2 / 3 + 2 * 1 / 2) / 8
+    )
 
 
 def test_of_equal_weights_is_the_mean_distance_of_two_pixels() -> None:
@@ -74,7 +76,9 @@ def test_of_a_gaussian_denoiser_is_that_of_its_matrix() -> None:
     weight = matrix.abs().reshape(2, 16, 2, 16).sum((0, 2))
     places = torch.cartesian_prod(torch.arange(4), torch.arange(4)).double()
     expected = ((weight * torch.cdist(places, places)).sum(1) / weight.sum(1)).mean().item()
-    assert effective_receptive_field(denoiser, randn(2, 2, 4, 4), sigma).tolist() == pytest.approx([expected] * 2, rel=1e-4)
+    assert effective_receptive_field(denoiser, randn(2, 2, 4, 4), sigma).tolist() == pytest.approx(
+        [expected] * 2, rel=1e-4
+    )
 
 
 def test_a_window_bounds_the_range() -> None:

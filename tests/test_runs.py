@@ -8,14 +8,20 @@ import pytest
 import torch
 
 import diffgen as dg
-from diffgen.runs import loop
 from diffgen.files import DamagedFile, read_tensors, write_tensors
+from diffgen.runs import loop
 from diffgen.training.ema import HalfLife
 
 
 def small(**changes):
     data = dg.DataConfig(name="fashion_mnist", size=4, n_train=32, n_val=16)
-    defaults = {"total_images": 640, "batch": 32, "n_snapshots": 3, "first_snapshot": 64, "ema": (HalfLife(images=200),)}
+    defaults = {
+        "total_images": 640,
+        "batch": 32,
+        "n_snapshots": 3,
+        "first_snapshot": 64,
+        "ema": (HalfLife(images=200),),
+    }
     return dg.TrainConfig(data=data, network=dg.MLPConfig(width=8, depth=1), **{**defaults, **changes})
 
 

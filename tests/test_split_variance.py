@@ -5,8 +5,8 @@ import torch
 
 import diffgen as dg
 from diffgen.data import Points
+from diffgen.metrics.neighbours import neighbour_gap, neighbour_terms
 from diffgen.metrics.split_variance import paired_gaps
-from diffgen.metrics.neighbours import neighbour_terms, neighbour_gap
 from diffgen.rng import generator
 
 SIDE = 4

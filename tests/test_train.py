@@ -11,10 +11,10 @@ import torch
 
 import diffgen as dg
 from diffgen.files import DamagedFile, read_tensors, write_tensors
-from diffgen.training.ema import HalfLife, PowerFunction, averaged
 from diffgen.runs import RunFolder, find_run, loop
 from diffgen.runs.folder import config_json, config_type
 from diffgen.training import Trainer
+from diffgen.training.ema import HalfLife, PowerFunction, averaged
 from diffgen.training.trainer import batch_order
 
 
@@ -22,7 +22,14 @@ def small(**changes):
     data = dg.DataConfig(name="fashion_mnist", size=4, n_train=48, n_val=16)
     network = dg.UNetConfig(channels=4, multipliers=(1, 2), dropout=0.1)
     ema = (HalfLife(images=200), PowerFunction(std=0.1))
-    defaults = {"total_images": 1_600, "batch": 16, "n_snapshots": 3, "first_snapshot": 200, "ema": ema, "conditional": True}
+    defaults = {
+        "total_images": 1_600,
+        "batch": 16,
+        "n_snapshots": 3,
+        "first_snapshot": 200,
+        "ema": ema,
+        "conditional": True,
+    }
     return dg.TrainConfig(**{"data": data, "network": network, **defaults, **changes})
 
 
@@ -201,4 +208,8 @@ def test_wrong_configs_are_refused_where_they_are_made(changes, message):
 def test_log_holds_no_time(tmp_path):
     list(dg.train(small(), root=tmp_path, progress=False))
     (folder,) = tmp_path.iterdir()
-    assert set(json.loads((folder / "log.jsonl").read_text().splitlines()[0])) == {"images_seen", "loss", "learning_rate"}
+    assert set(json.loads((folder / "log.jsonl").read_text().splitlines()[0])) == {
+        "images_seen",
+        "loss",
+        "learning_rate",
+    }

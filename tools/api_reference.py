@@ -43,11 +43,11 @@ def public_modules(name: str) -> list[str]:
 def own_names(module: str) -> Iterator[str]:
     """What the reference documents of a module: its functions, classes and their methods, its documented constants."""
     for name, value in vars(importlib.import_module(module)).items():
-        if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == module:
-            if getattr(value, "__qualname__", "") == name:
-                yield name
-                methods = vars(value) if inspect.isclass(value) else {}
-                yield from (f"{name}.{method}" for method, it in methods.items() if _is_method(method, it))
+        at_home = getattr(value, "__module__", "") == module and getattr(value, "__qualname__", "") == name
+        if at_home and not name.startswith("_"):
+            yield name
+            methods = vars(value) if inspect.isclass(value) else {}
+            yield from (f"{name}.{method}" for method, it in methods.items() if _is_method(method, it))
     yield from (name for (scope, name) in ModuleAnalyzer.for_module(module).find_attr_docs() if not scope)
 
 
@@ -116,8 +116,10 @@ def rst(docstring: str, link: Link, fields: Iterable[str] = ()) -> list[str]:
         header = HEADER.match(lines[0])
         if not lines[0]:
             lines.pop(0)
-        elif header and (header[3] or len(lines) > 1 and lines[1].startswith("  ")):
-            out += _section(header, _take(lines, lambda line: line.startswith("  ") or bool(header[3])), link, fields)
+        elif header and header[3]:
+            out += _section(header, _take(lines, bool), link, fields)
+        elif header and lines[1:] and lines[1].startswith("  "):
+            out += _section(header, _take(lines, lambda line: line.startswith("  ")), link, fields)
         elif lines[0].startswith(" "):
             out += _code(_take(lines, lambda line: line.startswith(" "), through_blank=True))
         else:
@@ -216,9 +218,7 @@ def escaped(text: str) -> str:
 
 def linker(scope: str, given: Iterable[str] = ()) -> Link:
     """What links the names in a docstring; those of parameters stay as they are."""
-
-    *above, _ = scope.split(".")
-    given = {*given, *parameters(_found(above))}
+    given = {*given, *parameters(_owner(scope))}
 
     def link(code: str) -> str | None:
         called = re.fullmatch(r"(\w[\w.]*?)(\([^<>]*\))?", code)
@@ -230,14 +230,11 @@ def linker(scope: str, given: Iterable[str] = ()) -> Link:
     return link
 
 
-def _found(path: list[str]) -> object:
-    """The class with this full name, or None."""
-    value = importlib.import_module(PACKAGE)
-    for n, part in enumerate(path[1:], 2):
-        value = (
-            importlib.import_module(".".join(path[:n])) if ".".join(path[:n]) in names().modules else vars(value)[part]
-        )
-    return value if inspect.isclass(value) else None
+def _owner(scope: str) -> object:
+    """The class whose method this is, or None."""
+    above = scope.rpartition(".")[0]
+    module, _, name = above.rpartition(".")
+    return getattr(sys.modules.get(module), name, None) if above not in names().modules else None
 
 
 def parameters(value: object) -> list[str]:
@@ -282,7 +279,7 @@ def _skip(app, what, name, value, skip, options):
 def _type_variable(app, env, node, contnode):
     """Type variables in signatures have no entries."""
     module, _, name = node.get("reftarget", "").rpartition(".")
-    return contnode if isinstance(vars(sys.modules.get(module, sys)).get(name), TypeVar) else None
+    return contnode if isinstance(getattr(sys.modules.get(module), name, None), TypeVar) else None
 
 
 def _values(app, domain, kind, node):
@@ -312,7 +309,7 @@ class Modules(SphinxDirective):
             ]
             if offered := getattr(importlib.import_module(name), "__all__", ()):
                 links = ", ".join(inline(f"`{one}`", linker(name)) for one in offered)
-                lines += [f"Offers {links}.", ""]
+                lines += [f"``{name}`` offers {links}.", ""]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
@@ -330,8 +327,7 @@ class Exported(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Write a table."""
         lines = [".. list-table::", "   :class: api-names", ""]
-        order = {module: k for k, module in enumerate(names().modules)}
-        for name, value in sorted(exported(), key=lambda pair: pair[0]):
+        for name, value in sorted(exported()):
             entry = names().find(name)
             summary = re.split(r"(?<=[.?]) (?=[A-Z])", " ".join(inspect.getdoc(value).split("\n\n")[0].split()))[0]
             link = linker(entry, parameters(value))
