@@ -19,12 +19,12 @@ from diffgen.metrics.gap import GapCurve
 from diffgen.rng import generator
 
 SIGMAS = dg.log_sigmas(9, 0.1, 10, dtype=torch.float64)
-TOP, PLACE, WIDTH = 0.3, 1.3, 4.0
+HEIGHT, PEAK_SIGMA, WIDTH = 0.3, 1.3, 4.0
 
 
 def bump(sigmas=SIGMAS):
     """A gap that is a parabola in ln σ."""
-    return TOP - (sigmas / PLACE).log().square() / WIDTH**2
+    return HEIGHT - (sigmas / PEAK_SIGMA).log().square() / WIDTH**2
 
 
 def curve_of(gap, n, seed):
@@ -39,15 +39,15 @@ def curve_of(gap, n, seed):
 
 
 @pytest.mark.parametrize("sigmas", [SIGMAS, torch.tensor([0.1, 0.3, 0.5, 1.0, 4.0, 5.0]).double()])
-def test_vertex_of_a_parabola_is_exact(sigmas):
+def test_the_peak_of_a_parabola_is_exact(sigmas):
     """On an uneven grid, and at its ends, as well."""
-    place, height = parabolic_peak(bump(sigmas), sigmas)
-    assert place == pytest.approx(PLACE)
-    assert height == pytest.approx(TOP)
+    sigma, height = parabolic_peak(bump(sigmas), sigmas)
+    assert sigma == pytest.approx(PEAK_SIGMA)
+    assert height == pytest.approx(HEIGHT)
     gaps = torch.stack([sigmas, -sigmas, bump(sigmas)])
-    place, height = parabolic_peak(gaps, sigmas)
-    assert place.tolist() == pytest.approx([float(sigmas[-1]), float(sigmas[0]), PLACE])
-    assert height.tolist() == pytest.approx([float(sigmas[-1]), -float(sigmas[0]), TOP])
+    sigma, height = parabolic_peak(gaps, sigmas)
+    assert sigma.tolist() == pytest.approx([float(sigmas[-1]), float(sigmas[0]), PEAK_SIGMA])
+    assert height.tolist() == pytest.approx([float(sigmas[-1]), -float(sigmas[0]), HEIGHT])
 
 
 def test_area_of_a_constant_gap_and_its_error():
@@ -67,10 +67,10 @@ def test_intervals_of_peak_and_area_cover():
     hits = []
     for seed in range(300):
         curve = curve_of(bump(), 100, seed)
-        found, total = peak(curve, n_resamples=300, seed=seed), area(curve).interval()
+        top, total = peak(curve, n_resamples=300, seed=seed), area(curve).interval()
         hits.append(
             [low <= truth <= high for truth, (low, high) in
-             ((TOP, found.height[1:]), (PLACE, found.sigma[1:]), (float(exact), total))]
+             ((HEIGHT, top.height[1:]), (PEAK_SIGMA, top.sigma[1:]), (float(exact), total))]
         )  # fmt: skip
     shares = torch.tensor(hits).double().mean(0)
     assert ((shares > 0.92) & (shares < 0.98)).all(), shares
@@ -104,20 +104,23 @@ def test_a_change_of_the_peak_is_that_of_pairs():
     """Two bumps over the same images: what those share cancels, and the differences are those of the bumps."""
     random = torch.Generator().manual_seed(0)
     sigmas, n = dg.log_sigmas(9, 0.1, 10), 400
-    luck = 1 + 0.3 * torch.randn(2, 1, n, generator=random)
+    difficulty = 1 + 0.3 * torch.randn(2, 1, n, generator=random)
     shape = lambda height, at: (height - (sigmas / at).log().square() / 16)[:, None]  # noqa: E731, a parabola
-    a, b = (dg.GapCurve(sigmas, luck[0].expand(9, n), (1 + shape(*of)) * luck[1]) for of in ((0.3, 0.8), (0.2, 1.6)))
-    height, place = peak_change(a, b)
-    ratio = float(luck[1].mean() / luck[0].mean())
+    a, b = (
+        dg.GapCurve(sigmas, difficulty[0].expand(9, n), (1 + shape(*of)) * difficulty[1])
+        for of in ((0.3, 0.8), (0.2, 1.6))
+    )
+    height, log_sigma = peak_change(a, b)
+    ratio = float(difficulty[1].mean() / difficulty[0].mean())
     assert float(height) == pytest.approx(0.1 * ratio, abs=1e-4)
-    assert float(place) == pytest.approx(math.log(0.8 / 1.6), abs=1e-3)
+    assert float(log_sigma) == pytest.approx(math.log(0.8 / 1.6), abs=1e-3)
     assert height.stderr < a.peak.stderr / 3
     same = peak_change(a, a)
     assert [float(same[0]), same[0].stderr, float(same[1]), same[1].stderr] == pytest.approx([0] * 4, abs=1e-9)
 
 
 def test_intervals_of_a_change_cover():
-    """Of height and place, for curves over the same images that differ at each noise level by chance of their own."""
+    """Of height and noise level, for curves over the same images with chance of their own at each noise level."""
     hits = []
     for seed in range(200):
         a, b = curve_of(bump(), 100, seed), curve_of(bump(), 100, seed)

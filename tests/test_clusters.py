@@ -45,11 +45,11 @@ def test_its_start_is_as_good_as_that_of_scikit_learn() -> None:
 
 def test_clusters_that_are_far_apart_are_found() -> None:
     x, truth = blobs(6, 50)
-    found = kmeans(x, 6)
-    pairs = torch.stack([truth, found.labels]).unique(dim=1)
+    clusters = kmeans(x, 6)
+    pairs = torch.stack([truth, clusters.labels]).unique(dim=1)
     assert pairs.shape[1] == 6
     for c in range(6):
-        torch.testing.assert_close(found.centres[found.labels[c]], x[truth == c].double().mean(0))
+        torch.testing.assert_close(clusters.centres[clusters.labels[c]], x[truth == c].double().mean(0))
 
 
 def test_one_cell_is_the_mean_and_n_cells_are_the_points() -> None:
@@ -71,9 +71,9 @@ def test_a_seed_decides_all_and_rounds_never_make_it_worse() -> None:
 
 def test_a_centre_without_points_stays() -> None:
     x, centres = torch.tensor([[0.0], [1.0], [10.0]]), torch.tensor([[0.0], [9.0], [99.0]])
-    found = lloyd(x, centres)
-    assert found.centres.flatten().tolist() == [0.5, 10, 99]
-    assert found.labels.tolist() == [0, 0, 1]
+    clusters = lloyd(x, centres)
+    assert clusters.centres.flatten().tolist() == [0.5, 10, 99]
+    assert clusters.labels.tolist() == [0, 0, 1]
 
 
 def test_the_start_is_drawn_by_squared_distance() -> None:

@@ -58,7 +58,9 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
 }
 
 DENOISERS |= {  # a new network is held to the contract as it is by default
-    f"{config.kind}, defaults": lambda config=config: preconditioned(config(), std=0.05) for config in get_args(Network)
+    f"{config.kind}, defaults{note}": lambda config=config, classes=classes: preconditioned(config(), classes, std=0.1)
+    for config in get_args(Network)
+    for note, classes in (("", 0), (" and classes", 3))
 }
 
 
@@ -79,6 +81,13 @@ LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
 def close(a: Tensor, b: Tensor) -> None:
     # Batches of other sizes take other paths through the matrix kernels: equal up to float32 rounding.
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_every_network_is_held_to_the_contract() -> None:
+    made = [make() for make in DENOISERS.values()]
+    held = {type(denoiser.network).__name__ for denoiser in made if isinstance(denoiser, dg.Preconditioned)}
+    assert held >= {"UNet", "DiT", "MLP"}
+    assert len(held) == len(get_args(Network))
 
 
 def test_that_something_is_callable_proves_nothing() -> None:

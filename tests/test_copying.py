@@ -1,4 +1,4 @@
-"""AuthPct, C_T and the return rate: by hand, from SciPy, and in control cases."""
+"""AuthPct, C_T and the recall rate: by hand, from SciPy, and in control cases."""
 
 import math
 
@@ -44,8 +44,8 @@ def test_authenticity_by_hand() -> None:
 
 def test_authenticity_on_a_line_is_a_third() -> None:
     """For points of a Poisson process. The nearest is at r ~ Exp(2); its neighbour beyond has to be nearer than r."""
-    found = authentic_fraction(1000 * torch.rand(4000, 1).double(), 1000 * torch.rand(5000, 1).double())
-    assert found == pytest.approx(1 / 3, abs=4 * found.stderr + 0.02)
+    share = authentic_fraction(1000 * torch.rand(4000, 1).double(), 1000 * torch.rand(5000, 1).double())
+    assert share == pytest.approx(1 / 3, abs=4 * share.stderr + 0.02)
 
 
 def test_authenticity_from_all_distances(images: dg.Split) -> None:
@@ -53,9 +53,9 @@ def test_authenticity_from_all_distances(images: dg.Split) -> None:
     to_train = (val[:, None] - train).norm(dim=2)
     within = torch.cdist(train, train, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(math.inf).amin(1)
     distance, index = to_train.min(1)
-    found = authentic_fraction(images.val.x, images.train.x)
-    assert found == (distance > within[index]).double().mean().item()
-    assert found.n == 600
+    share = authentic_fraction(images.val.x, images.train.x)
+    assert share == (distance > within[index]).double().mean().item()
+    assert share.n == 600
 
 
 def test_controls_of_authenticity(images: dg.Split) -> None:
@@ -75,10 +75,10 @@ def test_rank_sums_are_those_of_scipy(n: int, m: int, ties: bool) -> None:
     if ties:
         a, b = a.round(decimals=0), b.round(decimals=0)
     theirs = mannwhitneyu(a.numpy(), b.numpy(), use_continuity=False, method="asymptotic")
-    found = rank_sum(a, b)
-    assert found.u == pytest.approx(theirs.statistic)
-    assert 2 * norm.cdf(-abs(found.z)) == pytest.approx(theirs.pvalue, rel=1e-9)
-    assert np.sign(found.z) == np.sign(found.u - n * m / 2)
+    ours = rank_sum(a, b)
+    assert ours.u == pytest.approx(theirs.statistic)
+    assert 2 * norm.cdf(-abs(ours.z)) == pytest.approx(theirs.pvalue, rel=1e-9)
+    assert np.sign(ours.z) == np.sign(ours.u - n * m / 2)
 
 
 def test_rank_sums_in_the_extremes() -> None:
@@ -107,17 +107,17 @@ def test_a_score_of_one_cell_is_the_rank_sum_and_of_many_their_weighted_mean() -
         theirs = mannwhitneyu(*(d[c == cell].numpy() for d, c in zip(to_train, in_cells)), use_continuity=False)
         n, m = (int((c == cell).sum()) for c in in_cells)
         total += m / 200 * (theirs.statistic - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
-    found = copying_score(samples, train, held_out, cells=4, at_least=10)
-    assert found == pytest.approx(total, rel=1e-6)
-    assert found.n == 150
+    score = copying_score(samples, train, held_out, cells=4, at_least=10)
+    assert score == pytest.approx(total, rel=1e-6)
+    assert score.n == 150
 
 
 def test_cells_with_few_points_are_left_out() -> None:
     train = torch.cat([randn(100, 2), 50 + randn(100, 2, seed=1)])
     samples, held_out = 0.5 * randn(60, 2, seed=2), torch.cat([randn(80, 2, seed=3), 50 + randn(80, 2, seed=4)])
-    found = copying_score(samples, train, held_out, cells=2)
-    assert found == pytest.approx(float(copying_score(samples, train[:100], held_out[:80], cells=1)), rel=1e-9)
-    assert found.n == 60
+    score = copying_score(samples, train, held_out, cells=2)
+    assert score == pytest.approx(float(copying_score(samples, train[:100], held_out[:80], cells=1)), rel=1e-9)
+    assert score.n == 60
 
 
 def test_the_score_has_the_spread_that_the_docstring_says_under_the_null() -> None:
@@ -141,10 +141,10 @@ def test_controls_of_the_score(images: dg.Split) -> None:
     assert copying_score(fresh + 0.3 * randn(300, 1, 14, 14), train, held_out) > 3
 
 
-# The return rate
+# The recall rate
 
 
-def test_the_optimal_denoiser_returns_from_small_noise_and_not_from_large(images: dg.Split) -> None:
+def test_the_optimal_denoiser_recalls_from_small_noise_and_not_from_large(images: dg.Split) -> None:
     train, grid = images.train[:200], dg.edm_sigmas(24)
     denoiser = dg.OptimalDenoiser(train.x)
     for sigma, expected in ((0.05, 1.0), (0.3, 1.0)):
@@ -155,7 +155,7 @@ def test_the_optimal_denoiser_returns_from_small_noise_and_not_from_large(images
     assert lost.n == 100
 
 
-def test_a_denoiser_without_memory_returns_by_chance_from_large_noise_and_to_either_set_alike(images: dg.Split) -> None:
+def test_a_denoiser_without_memory_recalls_by_chance_from_large_noise_and_either_set_alike(images: dg.Split) -> None:
     """From small noise there is no way to get lost, whatever the denoiser: hence the null."""
     train, val, grid = images.train[:500], images.val[:500], dg.edm_sigmas(24)
     wiener = dg.GaussianDenoiser.fit(images.train.x[500:])
@@ -167,8 +167,8 @@ def test_a_denoiser_without_memory_returns_by_chance_from_large_noise_and_to_eit
     assert abs(a.minus(b)) < 4 * math.hypot(a.stderr, b.stderr)
 
 
-def test_a_return_by_hand() -> None:
-    """Points 0 and 4; with D = x a trajectory stays where it starts, so it returns if |σ n| < 1."""
+def test_a_recall_by_hand() -> None:
+    """Points 0 and 4; with D = x a trajectory stays where it starts, so its point is recalled if |σ n| < 1."""
     points, sigma = torch.tensor([[0.0], [4.0]]), 1.2
     still = recalled(lambda x, s, labels: x, points, torch.tensor([sigma, 0.0]), seed=2)
     x = noisy(points, sigma, seed=2)
@@ -176,7 +176,7 @@ def test_a_return_by_hand() -> None:
     assert recalled(lambda x, s, labels: points[: len(x)].flip(0), points, torch.tensor([sigma, 0.0])).sum() == 0
 
 
-def test_returns_do_not_depend_on_batches_and_carry_labels(images: dg.Split) -> None:
+def test_recalls_do_not_depend_on_batches_and_carry_labels(images: dg.Split) -> None:
     train, grid = images.train[:150], dg.edm_sigmas(8, sigma_max=3.0)
     denoiser = dg.OptimalDenoiser(train.x, train.labels)
     whole = recalled(denoiser, train, grid)

@@ -79,9 +79,12 @@ def test_the_simulation_is_what_the_library_measures():
     train, val = dg.Points(y[:2_000], labels), dg.Points(y[2_000:], labels)
     curve = dg.generalization_gap(ClassMeans(means), train, val, torch.tensor([sigma]))
     noise = torch.cat([fixed_noise(part, 1, 0, 64 * i)[:, 0] for i, part in enumerate(y[:2_000].split(64))])
-    for found, points, spread in ((curve.train_errors, y[:2_000], 1 - 1 / m), (curve.val_errors, y[2_000:], 1 + 1 / m)):
+    for theirs, points, spread in (
+        (curve.train_errors, y[:2_000], 1 - 1 / m),
+        (curve.val_errors, y[2_000:], 1 + 1 / m),
+    ):
         ours = errors(points, means[labels], noise, sigma)
-        assert torch.allclose(found[0], ours)
+        assert torch.allclose(theirs[0], ours)
         assert abs(ours.mean() - expected(sigma, spread)) < 4 * ours.std() / len(ours) ** 0.5
 
 
@@ -103,7 +106,7 @@ def test_intervals_cover_the_expected_gap(sigma):
     curve, reference, _ = simulate(IMAGES // m, m, sigma)
     truth = expected(sigma, 1 + 1 / m) / expected(sigma, 1 - 1 / m) - 1
     assert 0.93 <= coverage(curve, truth) <= 0.97
-    # what differs from one fit to the next is in no image's error: without the luck of the draw it begins to count
+    # what differs from one fit to the next is in no image's error: with less sampling variability it begins to count
     assert 0.90 <= coverage(control_variate_adjusted(curve, reference), truth) <= 0.95
 
 

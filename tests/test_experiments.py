@@ -160,7 +160,7 @@ def test_samples_are_kept_as_images_of_256_steps(tmp_path):
     assert samples.abs().max() <= 1
     torch.testing.assert_close(samples, exact.clamp(-1, 1), rtol=0, atol=0.5 / 127.5 + 1e-6)
     (file,) = (last.run.folder / "results").glob("samples-*")
-    assert file.stat().st_size < 5 * 14 * 14 + 3000, "a byte a pixel"
+    assert file.stat().st_size < 5 * 14 * 14 + 2000, "a byte a pixel"
 
 
 def test_samples_know_their_seed_and_grid(snapshot):
@@ -193,6 +193,13 @@ class Foreign(nn.Module):
         return (x + 0.1 * self.inner(x)) / (1 + level.square())
 
 
+class Blur:
+    """A denoiser that is no module, and sees beyond the border of a window."""
+
+    def __call__(self, x, sigma, labels=None):
+        return nn.functional.avg_pool2d(x, 5, stride=1, padding=2) / (1 + expand(sigma, x))
+
+
 def subjects(split, results=None):
     foreign, optimal = Foreign().eval(), dg.OptimalDenoiser(split.train.x)
     pair = [dg.Subject(name, d, (1, 14, 14), results=results) for name, d in (("a", optimal), ("b", foreign))]
@@ -200,7 +207,25 @@ def subjects(split, results=None):
         "foreign": dg.Subject("foreign network", foreign, (1, 14, 14), results=results),
         "optimal": dg.Subject("optimal", optimal, (1, 14, 14), results=results),
         "guided": experiments.guided(*pair, 0.7),
+        "guided pair": dg.Subject("a pair", dg.Guided(optimal, foreign, 0.7), (1, 14, 14), results=results),
     }
+
+
+KINDS = ["foreign", "optimal", "guided", "guided pair"]
+PURE = {
+    gap: ["generalization_gap"],
+    guidance: ["predictions", "reconstruction_distance"],
+    receptive_field: ["effective_receptive_field"],
+    sampling: ["sample", "Chunked", "frechet_gap"],
+    trajectories: ["trajectory", "recalled", "_statistics"],
+}
+"""What computes, by the module that calls it."""
+
+
+def forbid_computing(monkeypatch):
+    for module, names in PURE.items():
+        for name in names:
+            monkeypatch.setattr(module, name, None)  # would fail if it were called
 
 
 MEASURES = {
@@ -225,18 +250,24 @@ MEASURES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["foreign", "optimal", "guided"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("measure", MEASURES)
 def test_every_cached_measure_takes_any_denoiser(kind, measure, split, tmp_path, monkeypatch):
-    subject = subjects(split, tmp_path)[kind]
+    """What it says is kept in a folder, where another object finds it, and without one as long as the object lives."""
+    subject, in_memory = subjects(split, tmp_path)[kind], subjects(split)[kind]
     once = MEASURES[measure](subject, split)
     assert once.isfinite().all()
+    assert torch.equal(MEASURES[measure](in_memory, split), once)
     again = subjects(split, tmp_path)[kind]
-    monkeypatch.setattr(type(again), "denoiser", None)  # computing again would fail
+    forbid_computing(monkeypatch)
+    monkeypatch.setattr(type(again), "denoiser", None)
     assert torch.equal(MEASURES[measure](again, split), once)
+    assert torch.equal(MEASURES[measure](in_memory, split), once)
+    with pytest.raises(TypeError, match="not callable"):
+        MEASURES[measure](subjects(split)[kind], split)  # a memory of its own
 
 
-@pytest.mark.parametrize("kind", ["foreign", "optimal", "guided"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_measured_of_any_denoiser_is_the_direct_computation(kind, split):
     subject = subjects(split)[kind]
     denoiser = subject.denoiser()
@@ -254,17 +285,82 @@ def test_what_is_measured_of_any_denoiser_is_the_direct_computation(kind, split)
     curve = experiments.reconstruction_curve(subject, split, SIGMAS, HOW, n_resamples=2)
     rebuilt = reconstruction_distance(denoiser, split.train[:16], split.val[:16], SIGMAS, n_resamples=2)
     torch.testing.assert_close(curve.val, rebuilt.val)
+    torch.testing.assert_close(curve.train_draws, rebuilt.train_draws)
 
 
-def test_a_model_that_was_trained_further_is_another_subject(split, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_and_fields_of_any_denoiser_are_the_direct_computation(kind, split):
+    subject = subjects(split)[kind]
+    denoiser = subject.denoiser()
+    shown, denoised = experiments.denoised_images(subject, split.val[:3], SIGMAS, HOW)
+    sigmas, states, predictions = experiments.example_trajectories(subject, 3, GRID, HOW)
+    fields = experiments.receptive_fields(subject, split.val[:2], SIGMAS, HOW, pixels=3)
+    for row, sigma in enumerate(SIGMAS.float()):
+        x = noisy(split.val.x[:3], float(sigma))
+        torch.testing.assert_close(shown[row], x.clamp(-1, 1))
+        with torch.no_grad():
+            exact = denoiser(x, sigma).clamp(-1, 1)
+        torch.testing.assert_close(denoised[row], exact, rtol=0, atol=1.01 / 255)
+        torch.testing.assert_close(fields[row], effective_receptive_field(denoiser, x[:2], sigma, pixels=3))
+    direct = list(dg.trajectory(denoiser, GRID[0] * experiments.initial_noise(3, (1, 14, 14)), GRID))[:-1]
+    assert torch.equal(sigmas, GRID[:-1])
+    assert len(states) == len(direct)
+    for x, prediction, state in zip(states, predictions, direct):
+        torch.testing.assert_close(x, state.x)
+        torch.testing.assert_close(prediction, state.denoised)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_guides_and_frechet_gaps_of_any_denoiser_are_the_direct_computation(kind, split):
+    subject = subjects(split)[kind]
+    guide = dg.Subject("guide", dg.ErrorProne(split.train.x, 1.0), (1, 14, 14))
+    by_weight = experiments.guided_gap_curves(subject, guide, [0.0, 0.5], split, SIGMAS, HOW)
+    for weight, curve in zip([0.0, 0.5], by_weight, strict=True):
+        steered = dg.Guided(subject.denoiser(), guide.denoiser(), weight)
+        direct = dg.generalization_gap(steered, split.train[:16], split.val[:16], SIGMAS)
+        for part in ("train_errors", "val_errors"):
+            torch.testing.assert_close(
+                getattr(curve, part), getattr(direct, part).double(), rtol=1e-4, atol=1e-6, check_dtype=False
+            )
+    drawn = experiments.samples(subject, 9, GRID, HOW)
+    kept = experiments.frechet_gap_of(subject, drawn, split, measure=HOW, n_resamples=2)
+    direct = frechet_gap(*map(classifier_features, (drawn, split.train.x, split.val.x)), n_resamples=2)
+    assert [(float(v), v.stderr, v.n) for v in kept] == [(float(v), v.stderr, v.n) for v in direct]
+
+
+def test_a_model_that_was_trained_further_is_another_subject(split, tmp_path, monkeypatch):
     network = Foreign().eval()
-    before = dg.Subject("mine", network, (1, 14, 14), results=tmp_path)
-    first = gap_of(before, split).val
+    subject = dg.Subject("mine", network, (1, 14, 14), results=tmp_path)
+    first, identity = gap_of(subject, split).val, subject.identity
     with torch.no_grad():
         network.inner[0].weight.mul_(1.5)
-    after = dg.Subject("mine", network, (1, 14, 14), results=tmp_path)
-    assert before.identity == after.identity, "one network"
-    assert not torch.equal(gap_of(after, split).val, first)
+    further = dg.Subject("mine", network, (1, 14, 14), results=tmp_path)
+    assert subject.identity == further.identity != identity, "one network, with other weights"
+    second = gap_of(further, split).val
+    assert torch.equal(second, dg.generalization_gap(network, split.train[:16], split.val[:16], SIGMAS).val)
+    assert not torch.equal(second, first)
+    forbid_computing(monkeypatch)
+    assert torch.equal(gap_of(dg.Subject("mine", Foreign(), (1, 14, 14), results=tmp_path), split).val, first)
+    assert torch.equal(gap_of(subject, split).val, second)
+
+
+def test_a_guided_window_is_not_a_window_of_what_is_guided(split, tmp_path):
+    """Both in one folder, as the results of one subject are: a window around D alone, or around its guide as well."""
+    base = dg.Subject("base", Foreign().eval(), (1, 14, 14), results=tmp_path)
+    blur = Blur()
+    guide = dg.Subject("guide", blur, (1, 14, 14))
+    inner = experiments.guided(experiments.windowed(base, 7, 7), guide, 1.0)
+    outer = experiments.windowed(experiments.guided(base, guide, 1.0), 7, 7)
+    assert inner.identity != outer.identity
+    made = {
+        inner: dg.Guided(dg.Windowed(base.denoiser(), 7, 7), blur, 1.0),
+        outer: dg.Windowed(dg.Guided(base.denoiser(), blur, 1.0), 7, 7),
+    }
+    curves = [gap_of(subject, split).val_errors for subject in made]
+    for errors, denoiser in zip(curves, made.values(), strict=True):
+        direct = dg.generalization_gap(denoiser, split.train[:16], split.val[:16], SIGMAS)
+        torch.testing.assert_close(errors, direct.val_errors)
+    assert not torch.allclose(*curves)
 
 
 def test_subjects_made_of_subjects_are_told_apart(snapshot):

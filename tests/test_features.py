@@ -38,10 +38,10 @@ def test_weights_are_small_and_their_making_is_told():
 
 def test_rows_are_independent_and_sizes_agree():
     x = dg.load_data("fashion_mnist", size=14, n_train=1_100, n_val=1).train.x
-    found = classifier_features(x)
-    assert found.shape == (1_100, 96)
-    assert torch.allclose(found[1_090:], classifier_features(x[1_090:]), atol=1e-5)
-    assert torch.allclose(classifier_features(resized(x[:5])), found[:5])
+    features = classifier_features(x)
+    assert features.shape == (1_100, 96)
+    assert torch.allclose(features[1_090:], classifier_features(x[1_090:]), atol=1e-5)
+    assert torch.allclose(classifier_features(resized(x[:5])), features[:5])
     with pytest.raises(ValueError, match=r"x has shape \(3, 3, 8, 8\): the bundled features are of grey images"):
         classifier_features(torch.zeros(3, 3, 8, 8))
 
@@ -102,8 +102,8 @@ def test_reconstruction_distance_of_the_wiener_filter():
         WIENER, points[:20_000], points[20_000:], SIGMAS, features=torch.clone, n_resamples=20
     )
     exact = 4 * (1 - (1 + SIGMAS**2).rsqrt()) ** 2
-    for found, stderr in ((curve.train, curve.train_stderr), (curve.val, curve.val_stderr)):
-        assert ((found - exact).abs() < 4 * stderr + 1e-3).all()
+    for distance, stderr in ((curve.train, curve.train_stderr), (curve.val, curve.val_stderr)):
+        assert ((distance - exact).abs() < 4 * stderr + 1e-3).all()
         assert (stderr < 0.1 * exact).all()
     assert (curve.gap.abs() < 4 * curve.stderr + 1e-3).all()
 

@@ -62,21 +62,21 @@ def test_float32_features_are_measured_in_float64() -> None:
 
 def test_the_gap_is_made_of_distances_between_sets_of_equal_size() -> None:
     samples, train, val = 1.3 * randn(90, 4), randn(100, 4, seed=1), randn(30, 4, seed=2)
-    found = frechet_gap(samples, train, val, n_resamples=5)
+    gap = frechet_gap(samples, train, val, n_resamples=5)
     order = torch.randperm(100, generator=generator(0, 30))
     parts = [train[order[30 * i : 30 * (i + 1)]] for i in range(3)]
     fd = dg.frechet_distance
     to_val, to_train = fd(samples, val), sum(fd(samples, p) for p in parts) / 3
     train_val = sum(fd(p, val) for p in parts) / 3
     train_train = (fd(parts[0], parts[1]) + fd(parts[1], parts[2])) / 2
-    assert list(found[:4]) == pytest.approx([to_val, to_train, train_val, train_train], rel=1e-9)
-    assert found.raw == pytest.approx(to_val / to_train - 1)
-    assert found.corrected == pytest.approx(((to_val - train_val) - (to_train - train_train)) / to_train)
-    assert all(e.n == 30 and e.stderr > 0 for e in found)
+    assert list(gap[:4]) == pytest.approx([to_val, to_train, train_val, train_train], rel=1e-9)
+    assert gap.raw == pytest.approx(to_val / to_train - 1)
+    assert gap.corrected == pytest.approx(((to_val - train_val) - (to_train - train_train)) / to_train)
+    assert all(e.n == 30 and e.stderr > 0 for e in gap)
     assert frechet_gap(samples, train[:40], val, n_resamples=5).to_val.n == 20  # two subsets of 20, and 20 of val
-    assert frechet_gap(samples, train, val, subsets=2, n_resamples=5).to_val == found.to_val
+    assert frechet_gap(samples, train, val, subsets=2, n_resamples=5).to_val == gap.to_val
     again = frechet_gap(samples, train, val, n_resamples=5)
-    assert [e.stderr for e in again] == [e.stderr for e in found]
+    assert [e.stderr for e in again] == [e.stderr for e in gap]
 
 
 def test_whole_weights_are_rows_drawn_so_often() -> None:
@@ -89,12 +89,12 @@ def test_whole_weights_are_rows_drawn_so_often() -> None:
 
 def trials(make, count: int = 60) -> dict[str, Tensor]:
     """The gap and its standard error in repeated experiments with data from N(0, I), (count, 2) each."""
-    found = []
+    gaps = []
     for s in range(count):
         train, val, own = randn(600, 6, seed=3 * s), randn(200, 6, seed=3 * s + 1), randn(300, 6, seed=3 * s + 2)
-        found.append(frechet_gap(make(own, train), train, val, n_resamples=25, seed=s))
+        gaps.append(frechet_gap(make(own, train), train, val, n_resamples=25, seed=s))
     return {
-        f: torch.tensor([(getattr(g, f), getattr(g, f).stderr) for g in found], dtype=torch.float64)
+        f: torch.tensor([(getattr(g, f), getattr(g, f).stderr) for g in gaps], dtype=torch.float64)
         for f in FrechetGap._fields
     }
 
@@ -102,11 +102,11 @@ def trials(make, count: int = 60) -> dict[str, Tensor]:
 def test_errors_are_right_whether_samples_differ_from_the_data_or_not() -> None:
     """Where a distance is linear in chance (wider) and where it is nothing but chance squared (same)."""
     wider, same = trials(lambda own, train: 1.5 * own), trials(lambda own, train: own)
-    for found in (wider, same):
+    for gaps in (wider, same):
         for name in ("raw", "corrected", "to_val"):
-            value, stderr = found[name].T
+            value, stderr = gaps[name].T
             assert 0.75 < stderr.mean() / value.std() < 1.5
-        value, stderr = found["corrected"].T
+        value, stderr = gaps["corrected"].T
         assert value.mean().abs() < 4 * value.std() / math.sqrt(len(value)) + 0.02
         assert ((value.abs() < 1.96 * stderr).double().mean()) >= 0.88
     distance = (1.5 - 1) ** 2 * 6  # of the Gaussians; the bias is of order F/n
@@ -114,8 +114,8 @@ def test_errors_are_right_whether_samples_differ_from_the_data_or_not() -> None:
 
 
 def test_the_baselines_are_the_bias_of_few_points_and_cancel() -> None:
-    found = trials(lambda own, train: own)
-    a, b = found["train_train"][:, 0], found["train_val"][:, 0]
+    gaps = trials(lambda own, train: own)
+    a, b = gaps["train_train"][:, 0], gaps["train_val"][:, 0]
     assert min(a.mean(), b.mean()) > 0.1  # of equal distributions
     assert abs(a.mean() - b.mean()) < 4 * math.hypot(a.std(), b.std()) / math.sqrt(len(a))
 
@@ -123,11 +123,11 @@ def test_the_baselines_are_the_bias_of_few_points_and_cancel() -> None:
 def test_controls_of_the_gap() -> None:
     """Training images are nearer to the training set; fresh images and noise are as far from one as from the other."""
     split = dg.load_data("fashion_mnist", size=14, n_train=2000, n_val=1000)
-    rest, noise = split.holdout.x[:2000], randn(2000, 1, 14, 14).float()
+    held_out, noise = split.holdout.x[:2000], randn(2000, 1, 14, 14).float()
     for space in (classifier_features, principal_components(split.holdout.x[2000:], 20)):
         train, val = space(split.train.x), space(split.val.x)
         copied = frechet_gap(train, train, val, n_resamples=10)
-        fresh = frechet_gap(space(rest), train, val, n_resamples=10)
+        fresh = frechet_gap(space(held_out), train, val, n_resamples=10)
         static = frechet_gap(space(noise), train, val, n_resamples=10)
         assert copied.corrected > fresh.corrected + 0.3
         assert abs(fresh.corrected) < 2 * fresh.corrected.stderr

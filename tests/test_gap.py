@@ -118,7 +118,7 @@ def test_stderr_agrees_with_the_bootstrap():
     assert ((ratio > 0.85) & (ratio < 1.15)).all()
 
 
-def test_difference_of_a_curve_and_itself_is_certain():
+def test_paired_difference_of_a_curve_and_itself_is_certain():
     y = gaussian(100)
     curve = dg.generalization_gap(dg.OptimalDenoiser(y[:50]), y[:50], y[50:], SIGMAS)
     estimate, stderr = paired_difference(curve, curve)
@@ -157,7 +157,7 @@ def test_empty_and_wrong_arguments_are_named():
 def test_a_change_of_the_validation_error_is_that_of_pairs():
     sigmas, before = torch.tensor([0.5, 2.0]), 1 + torch.rand(2, 50, generator=torch.Generator().manual_seed(0))
     a, b = (dg.GapCurve(sigmas, before, errors) for errors in (1.2 * before, before))
-    found = relative_error_change(a, b, 1.9)
-    assert float(found) == pytest.approx(0.2, rel=1e-5)
-    assert found.stderr == pytest.approx(0.2 * float(before[1].std() / before[1].mean()) / 50**0.5, rel=1e-4)
+    change = relative_error_change(a, b, 1.9)
+    assert float(change) == pytest.approx(0.2, rel=1e-5)
+    assert change.stderr == pytest.approx(0.2 * float(before[1].std() / before[1].mean()) / 50**0.5, rel=1e-4)
     assert float(relative_error_change(b, b, 0.5)) == relative_error_change(b, b, 0.5).stderr == 0

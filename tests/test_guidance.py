@@ -95,8 +95,8 @@ def test_one_pass_equals_two(batch, w, ends, seed):
 def test_networks_in_one_pass(kind, sigma):
     base, x, labels = network(kind), POINTS[:5], torch.tensor([0, 2, -1, 1, 0])
     expected = 2.5 * base(x, sigma, labels) - 1.5 * base(x, sigma)
-    found = dg.Guided(base, dg.Unconditional(base), 1.5)(x, sigma, labels)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    one_pass = dg.Guided(base, dg.Unconditional(base), 1.5)(x, sigma, labels)
+    torch.testing.assert_close(one_pass, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_calls_are_as_few_as_can_be():
@@ -117,7 +117,7 @@ def test_calls_are_as_few_as_can_be():
 
 
 def test_gradients_pass_through_guidance():
-    """Of the range score: the Jacobian of a guided denoiser is the guided Jacobian."""
+    """Of the effective receptive field: the Jacobian of a guided denoiser is the guided Jacobian."""
     base, x = network("unet"), POINTS[:1].clone().requires_grad_()
     wrapped = (dg.Guided(base, dg.Unconditional(base), 2.0), base, dg.Unconditional(base))
     by, main, guide = (torch.autograd.grad(d(x, 1.0, torch.tensor([1])).sum(), x)[0] for d in wrapped)

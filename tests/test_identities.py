@@ -38,7 +38,7 @@ def test_guidance_is_confined_to_its_interval() -> None:
     assert torch.equal(dg.Guided(main, guide, 2.0, (5.0, 9.0))(x, sigma), outside)
 
 
-def test_batches_are_as_large_as_asked_and_change_nothing() -> None:
+def test_chunks_are_as_large_as_asked_and_change_nothing() -> None:
     sizes: list[int] = []
 
     def base(x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -47,28 +47,28 @@ def test_batches_are_as_large_as_asked_and_change_nothing() -> None:
 
     x, sigma, labels = randn(10, 2), torch.arange(1.0, 11.0), torch.arange(10)
     expected = x * sigma[:, None] + labels[:, None]
-    for rows, batches in ((4, [4, 4, 2]), (10, [10]), (1, [1] * 10)):
+    for rows, chunks in ((4, [4, 4, 2]), (10, [10]), (1, [1] * 10)):
         assert torch.equal(dg.Chunked(base, rows)(x, sigma, labels), expected)
-        assert sizes == batches
+        assert sizes == chunks
         sizes.clear()
 
 
-def test_a_swap_is_the_other_denoiser_in_its_window_ends_included() -> None:
+def test_a_switch_is_the_other_denoiser_in_its_window_ends_included() -> None:
     main, other = dg.OptimalDenoiser(randn(9, 2)), dg.ErrorProne(randn(9, 2), 0.5)
     grid = dg.edm_sigmas(12, dtype=torch.float64)
     x, sigma = randn(12, 2, seed=1), grid[:-1]
-    swapped = dg.Switched(main, other, low=float(grid[8]), high=float(grid[5]))  # levels that float32 rounds
+    switched = dg.Switched(main, other, low=float(grid[8]), high=float(grid[5]))  # levels that float32 rounds
     inside = (torch.arange(12) >= 5) & (torch.arange(12) <= 8)
     expected = torch.where(inside[:, None], other(x, sigma), main(x, sigma))
-    assert torch.equal(swapped(x, sigma), expected)
+    assert torch.equal(switched(x, sigma), expected)
     for i in range(12):
-        assert torch.equal(swapped(x[i : i + 1], sigma[i]), expected[i : i + 1])
+        assert torch.equal(switched(x[i : i + 1], sigma[i]), expected[i : i + 1])
     everywhere, nowhere = dg.Switched(main, other, 0, math.inf), dg.Switched(main, other, 100, 200)
     assert torch.equal(dg.sample(everywhere, 80 * x, grid), dg.sample(other, 80 * x, grid))
     assert torch.equal(dg.sample(nowhere, 80 * x, grid), dg.sample(main, 80 * x, grid))
 
 
-def test_a_swap_calls_only_the_denoiser_that_it_needs() -> None:
+def test_a_switch_calls_only_the_denoiser_that_it_needs() -> None:
     def never(x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         raise AssertionError
 

@@ -1,8 +1,4 @@
-"""Exact neighbours, the memorized fraction with its control cases, and estimates that know their error."""
-
-import copy
-import math
-import pickle
+"""Exact neighbours, and the memorized fraction with its control cases."""
 
 import pytest
 import torch
@@ -11,7 +7,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import diffgen as dg
 from diffgen.metrics import neighbours
-from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.neighbours import copies, nearest, nearest_similarity
 from diffgen.metrics.overlap import shell_ratios
 
@@ -137,38 +132,3 @@ def test_the_optimal_denoiser_copies_and_is_found_out(images: dg.Split) -> None:
 def test_mistakes_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
-
-
-# Estimates
-
-
-def test_an_estimate_is_a_number() -> None:
-    e = Estimate(0.25, 0.1, 40)
-    assert e + 1 == 1.25
-    assert f"{e:.3f}" == "0.250"
-    assert repr(e) == "0.25 ± 0.1 (n = 40)"
-    assert e.interval() == pytest.approx((0.25 - 1.95996 * 0.1, 0.25 + 1.95996 * 0.1), abs=1e-5)
-    for other in (pickle.loads(pickle.dumps(e)), copy.deepcopy(e)):
-        assert (other, other.stderr, other.n) == (0.25, 0.1, 40)
-
-
-def test_the_mean_knows_its_error() -> None:
-    values = randn(400)
-    e = Estimate.mean(values)
-    assert (e, e.stderr, e.n) == pytest.approx((values.mean().item(), values.std().item() / 20, 400), rel=1e-6)
-
-
-@pytest.mark.parametrize("p", [0.02, 0.1, 0.5, 0.98])
-def test_intervals_of_a_share_cover(p: float) -> None:
-    """Exactly, by summing the binomial, for 100 observations: near 0 and 1 they cover more than 95 %."""
-    n, covered = 100, 0.0
-    for k in range(n + 1):
-        low, high = Estimate.proportion(torch.arange(n) < k).interval()
-        if low <= p <= high:
-            covered += math.comb(n, k) * p**k * (1 - p) ** (n - k)
-    assert covered >= 0.93
-    assert covered <= 0.97 or not 0.1 < p < 0.9
-
-
-def test_a_share_of_none_is_not_certain() -> None:
-    assert Estimate.proportion(torch.zeros(50, dtype=torch.bool)).stderr > 0

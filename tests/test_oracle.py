@@ -125,9 +125,9 @@ def test_neighbours_are_those_of_scikit_learn(
     distance, index = (
         NearestNeighbors(n_neighbors=k, algorithm="brute").fit(references.double()).kneighbors(queries.double())
     )
-    found = neighbours.nearest(queries, references, k)
-    np.testing.assert_array_equal(found.index, index)
-    np.testing.assert_allclose(found.distance, distance, rtol=1e-9)
+    ours = neighbours.nearest(queries, references, k)
+    np.testing.assert_array_equal(ours.index, index)
+    np.testing.assert_allclose(ours.distance, distance, rtol=1e-9)
 
 
 def test_similarity_is_that_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

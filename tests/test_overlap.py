@@ -90,9 +90,9 @@ def test_concentration_is_that_of_all_logits(images: dg.Split) -> None:
         x = noisy(images.val.x, sigma)
         logits = -(cdist(x.double().flatten(1), images.train.x.double().flatten(1)) ** 2) / (2 * sigma**2)
         weights = np.exp(logits.max(1) - logsumexp(logits, axis=1))
-        found = overlap.overlap(x, sigma, images.train.x).concentration
-        assert found == pytest.approx(weights.mean(), rel=1e-6)
-        assert found.stderr == pytest.approx(weights.std(ddof=1) / math.sqrt(300), rel=1e-5, abs=1e-12)
+        concentration = overlap.overlap(x, sigma, images.train.x).concentration
+        assert concentration == pytest.approx(weights.mean(), rel=1e-6)
+        assert concentration.stderr == pytest.approx(weights.std(ddof=1) / math.sqrt(300), rel=1e-5, abs=1e-12)
 
 
 def test_concentration_goes_from_one_to_equal_weights(images: dg.Split) -> None:
@@ -104,8 +104,8 @@ def test_concentration_goes_from_one_to_equal_weights(images: dg.Split) -> None:
 def test_distance_to_the_optimal_denoiser_in_closed_form() -> None:
     """Of one training point, y* is that point: ‖D − y‖² / d; and of the optimal denoiser itself it is 0."""
     y, x = randn(1, 2, 3), randn(700, 2, 3, seed=1)
-    found = optimal_distances(lambda x, sigma, labels: x / 2, x, 0.5, y)
-    torch.testing.assert_close(found, (x / 2 - y).double().square().mean((1, 2)))
+    distances = optimal_distances(lambda x, sigma, labels: x / 2, x, 0.5, y)
+    torch.testing.assert_close(distances, (x / 2 - y).double().square().mean((1, 2)))
     points, classes = dg.Points(randn(30, 2, 3, seed=2), torch.arange(30) % 3), torch.arange(700) % 3
     assert optimal_distances(dg.OptimalDenoiser(points.x), x, 0.5, points).max() < 1e-12
     conditional = dg.OptimalDenoiser(points.x, points.labels)
@@ -122,10 +122,10 @@ def test_controls(images: dg.Split) -> None:
     train, small, large = images.train, 0.1, 10.0
     wiener = dg.GaussianDenoiser.fit(train.x)
     for sigma in (small, large):
-        found = overlap.overlap(noisy(train.x[:300], sigma), sigma, train, denoiser=wiener)
-        assert found.shell_ratio == pytest.approx(1, abs=0.02)
-        assert found.coverage > 0.98
-        assert found.shell_ratio.n == found.distance.n == 300
+        of_train = overlap.overlap(noisy(train.x[:300], sigma), sigma, train, denoiser=wiener)
+        assert of_train.shell_ratio == pytest.approx(1, abs=0.02)
+        assert of_train.coverage > 0.98
+        assert of_train.shell_ratio.n == of_train.distance.n == 300
     on = overlap.overlap(noisy(train.x[:300], small), small, train, denoiser=wiener)
     off = overlap.overlap(noisy(images.val.x, small), small, train, denoiser=wiener)
     assert off.shell_ratio > 1.5
@@ -141,10 +141,10 @@ def test_trajectories_of_the_optimal_denoiser_end_on_the_training_data(images: d
     train, sigmas = images.train.x[:50], dg.edm_sigmas(40)
     for state in dg.trajectory(dg.OptimalDenoiser(train), 80 * randn(32, 1, 14, 14), sigmas):
         if 0 < state.sigma < 0.05:
-            found = overlap.overlap(state.x, state.sigma, train, denoiser=dg.OptimalDenoiser(train))
-            assert found.shell_ratio == pytest.approx(1, abs=0.1)
-            assert found.distance < 1e-10
-            assert found.concentration == 1
+            at_the_end = overlap.overlap(state.x, state.sigma, train, denoiser=dg.OptimalDenoiser(train))
+            assert at_the_end.shell_ratio == pytest.approx(1, abs=0.1)
+            assert at_the_end.distance < 1e-10
+            assert at_the_end.concentration == 1
 
 
 @pytest.mark.parametrize(

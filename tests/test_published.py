@@ -1,4 +1,4 @@
-"""The stored results of the preset standard: whole, complete, and what the present code computes as well."""
+"""The published results of the preset standard: whole, complete, and what the present code computes as well."""
 
 import json
 
@@ -8,67 +8,91 @@ import torch
 from conftest import ROOT
 
 import diffgen as dg
-from diffgen import book, evaluate
-from diffgen.experiments.publishing import check
-from diffgen.runs import find_run
+from diffgen import book, experiments
+from diffgen.experiments.publishing import plain_gap_curves
+from diffgen.files import sha256_of
+from diffgen.runs import find_run, publication_at, published_runs
+from diffgen.runs.key import run_name
 
-STORED = ROOT / "results" / "standard"
+PUBLISHED = ROOT / "results" / "standard"
 PRESET = dg.presets.standard()
-SMALL = PRESET.networks["small U-Net"]
+PLAN = PRESET.gap
+SMALL = PLAN.networks["small U-Net"]
+CHAPTERS = [path.stem for path in book.chapters(ROOT) if build_book.is_published(path)]
 
 
-def stored_curves(config):
+def published_curves(config):
     """The gap curves of all snapshots, from the file that holds them, and their noise levels."""
-    run = find_run(config, STORED)
-    sigmas = dg.log_sigmas(PRESET.sigmas, PRESET.sigma_min, PRESET.sigma_max)
-    options = {"images": PRESET.evaluate, "progress": False}
-    return evaluate.gap_curves(run.snapshots, SMALL.data.load(), sigmas, **options), sigmas
+    measure = dg.Measure(n_images=PLAN.n_eval, progress=False)
+    snapshots, sigmas = find_run(config, PUBLISHED).snapshots, PLAN.levels.sigmas
+    return experiments.gap_curves(snapshots, SMALL.data.load(), sigmas, measure), sigmas
 
 
-@pytest.mark.parametrize("path", sorted(STORED.glob("*/")), ids=lambda path: path.name)
-def test_every_file_is_what_was_stored_and_says_how_it_came_about(path):
-    run = Run(path)
-    check(run)
-    assert path.name == run.key, "the folder's name is that of its config"
+def test_every_file_is_what_was_published():
+    publication_at(PUBLISHED).check()
+
+
+@pytest.mark.parametrize("run", published_runs(PUBLISHED), ids=lambda run: run.name)
+def test_every_run_says_how_it_came_about(run):
+    assert run.name == run_name(run.config, run.publication.runs[run.name]["versions"]), (
+        "the name is that of its config"
+    )
     assert run.metadata["seconds"] > 0
     assert {"python", "torch", "numpy"} <= set(run.metadata["versions"])
     assert run.metadata["machine"]["architecture"]
     assert len(run.log)
+    assert run.finished
+    assert all(said["versions"]["torch"] for said in run.cache.results.values())
 
 
-@pytest.mark.parametrize("name", [*PRESET.networks, "reference"])
+def test_the_table_is_that_of_the_results():
+    """A line of it, computed anew; and every run that has gap curves is in it."""
+    header, *lines = (PUBLISHED / "gaps.csv").read_text().splitlines()
+    rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+    assert {row["run"] for row in rows} == {run.name for run in published_runs(PUBLISHED) if plain_gap_curves(run)}
+    curves, sigmas = published_curves(SMALL)
+    own = [row for row in rows if row["run"] == find_run(SMALL, PUBLISHED).name]
+    assert len(own) == len(curves) * len(sigmas)
+    last = own[-len(sigmas) :]
+    assert [float(row["gap"]) for row in last] == pytest.approx(curves[-1].gap.tolist(), rel=1e-5)
+    assert {row["images_seen"] for row in last} == {str(SMALL.snapshot_images[-1])}
+
+
+@pytest.mark.parametrize("name", [*PLAN.networks, "reference"])
 def test_what_chapter_2_needs_is_there(name):
-    config = PRESET.reference if name == "reference" else PRESET.networks[name]
-    curves, sigmas = stored_curves(config)
-    assert [s.images_seen for s in find_run(config, STORED).snapshots] == config.snapshot_images
-    assert all(curve.train_errors.shape == (len(sigmas), PRESET.evaluate) for curve in curves)
+    config = PRESET.reference if name == "reference" else PLAN.networks[name]
+    curves, sigmas = published_curves(config)
+    assert [s.images_seen for s in find_run(config, PUBLISHED).snapshots] == config.snapshot_images
+    assert all(curve.train_errors.shape == (len(sigmas), PLAN.n_eval) for curve in curves)
 
 
-def test_the_stored_weights_still_give_the_stored_errors():
+def test_the_published_weights_still_give_the_published_errors():
     """A slice: some noise levels, the first images of both splits. Only other kernels' rounding is allowed for."""
-    (*_, last), split = find_run(SMALL, STORED).snapshots, SMALL.data.load()
-    *_, curve = stored_curves(SMALL)[0]
-    for i in range(0, PRESET.sigmas, 4):
-        found = dg.generalization_gap(last.denoiser(), split.train[:64], split.val[:64], curve.sigmas[[i]])
-        torch.testing.assert_close(found.train_errors, curve.train_errors[[i], :64], rtol=1e-3, atol=1e-6)
-        torch.testing.assert_close(found.val_errors, curve.val_errors[[i], :64], rtol=1e-3, atol=1e-6)
+    (*_, last), split = find_run(SMALL, PUBLISHED).snapshots, SMALL.data.load()
+    *_, curve = published_curves(SMALL)[0]
+    for i in range(0, PLAN.levels.n, 4):
+        again = dg.generalization_gap(last.denoiser(), split.train[:64], split.val[:64], curve.sigmas[[i]])
+        torch.testing.assert_close(again.train_errors, curve.train_errors[[i], :64], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(again.val_errors, curve.val_errors[[i], :64], rtol=1e-3, atol=1e-6)
 
 
-def test_training_anew_gives_the_stored_curve_within_its_error(tmp_path):
-    """To the first stop, on whatever processor this is: bfloat16 or not, rounding sends the weights elsewhere."""
-    split, images = SMALL.data.load(), 256
+def test_training_anew_gives_the_published_curve_within_its_error(tmp_path):
+    """To the first snapshot, on whatever processor this is: bfloat16 or not, rounding sends the weights elsewhere."""
+    split, n = SMALL.data.load(), 256
     training = dg.train(SMALL, root=tmp_path, progress=False)
     first = next(training)
     training.close()
-    stored, sigmas = stored_curves(SMALL)
+    published, sigmas = published_curves(SMALL)
     at = torch.arange(2, len(sigmas), 5)
-    found = dg.generalization_gap(first.denoiser(), split.train[:images], split.val[:images], sigmas[at])
-    before = dg.GapCurve(sigmas[at], stored[0].train_errors[at, :images], stored[0].val_errors[at, :images])
+    now = dg.generalization_gap(first.denoiser(), split.train[:n], split.val[:n], sigmas[at])
+    before = dg.GapCurve(sigmas[at], published[0].train_errors[at, :n], published[0].val_errors[at, :n])
     # the same images and noise: the gap agrees much better than to the error of either, the errors to a few percent
-    assert ((found.gap - before.gap).abs() < found.stderr).all()
-    torch.testing.assert_close(found.val, before.val, rtol=0.15, atol=0)
-    last = stored[-1].val[at]
-    assert ((found.val - before.val).abs() < 0.5 * (before.val - last).abs() + 0.05 * last).all(), "not the first stop"
+    assert ((now.gap - before.gap).abs() < now.stderr).all()
+    torch.testing.assert_close(now.val, before.val, rtol=0.15, atol=0)
+    last = published[-1].val[at]
+    assert ((now.val - before.val).abs() < 0.5 * (before.val - last).abs() + 0.05 * last).all(), (
+        "not the first snapshot"
+    )
 
 
 CLAIMS = {
@@ -83,10 +107,11 @@ CLAIMS = {
 
 
 @pytest.mark.chapter
-@pytest.mark.parametrize("chapter", build_book.STORED)
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_is_drawn_from_them_without_training(chapter, tmp_path):
-    """In seconds, and nothing is added to what is stored; a result that is missing would need weights, and fail."""
-    values = {"preset": "standard", "results": str(STORED)}
+    """In seconds, and nothing is added to what is published; a result that is missing would need weights, and fail."""
+    before = {path.name: sha256_of(path) for path in PUBLISHED.iterdir()}
+    values = {"preset": "standard", "results": str(PUBLISHED)}
     done = book.run_chapter(chapter, values, tmp_path / "out.ipynb", ROOT, progress=False)
     names = {
         output["metadata"]["scrapbook"]["name"]
@@ -95,10 +120,11 @@ def test_a_chapter_is_drawn_from_them_without_training(chapter, tmp_path):
         if "scrapbook" in output.get("metadata", {})
     }
     assert {f"{claim}_verdict" for claim in CLAIMS[chapter]} | {"ledger"} <= names
-    for path in STORED.glob("*/"):
-        check(Run(path))
+    assert {path.name: sha256_of(path) for path in PUBLISHED.iterdir()} == before
 
 
 def test_the_results_stay_small():
-    """They travel with every clone."""
-    assert sum(path.stat().st_size for path in STORED.rglob("*") if path.is_file()) < 40e6
+    """They travel with every clone: not many files, and not many bytes."""
+    files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert len(files) <= 150
+    assert sum(path.stat().st_size for path in files) < 40e6

@@ -1,4 +1,4 @@
-"""The range score: of linear denoisers, whose Jacobian is known, and of networks against their whole Jacobian."""
+"""The effective receptive field of linear denoisers, whose Jacobian is known, and of networks by all of theirs."""
 
 import math
 
@@ -46,8 +46,8 @@ def test_of_a_convolution_in_closed_form(channels: int) -> None:
                 for dj in (-1, 0, 1):
                     apart = math.hypot((i + di) % n - i, (j + dj) % n - j)
                     total += apart * abs(kernel[di + 1, dj + 1].item()) / kernel.abs().sum().item()
-    found = effective_receptive_field(Convolution(kernel), randn(2, channels, n, n), 1.0)
-    assert found.tolist() == pytest.approx([total / n**2] * 2)
+    fields = effective_receptive_field(Convolution(kernel), randn(2, channels, n, n), 1.0)
+    assert fields.tolist() == pytest.approx([total / n**2] * 2)
 
 
 def test_of_a_blur_that_ends_at_the_border() -> None:
@@ -81,17 +81,17 @@ def test_of_a_gaussian_denoiser_is_that_of_its_matrix() -> None:
     )
 
 
-def test_a_window_bounds_the_range() -> None:
-    """Window 1 has range 0; a larger window a larger range; and none exceeds the diagonal of its surroundings."""
-    points, scores = dg.load_data("fashion_mnist", size=14, n_train=200, n_val=8), []
+def test_a_window_bounds_the_field() -> None:
+    """Window 1 has field 0; a larger window a larger field; and none exceeds the diagonal of its surroundings."""
+    points, fields = dg.load_data("fashion_mnist", size=14, n_train=200, n_val=8), []
     for size in (1, 3, 7, 14):
         base = dg.GaussianDenoiser.fit(F.unfold(points.train.x, size).transpose(1, 2).reshape(-1, 1, size, size)[:4000])
         windowed = dg.Windowed(base, size)
-        scores.append(float(effective_receptive_field(windowed, points.val.x[:2], 1.0, pixels=20).mean()))
-        assert scores[-1] <= math.sqrt(2) * (size - 1)
-    assert scores[0] == 0
-    assert scores == sorted(scores)
-    assert scores[-1] > 2
+        fields.append(float(effective_receptive_field(windowed, points.val.x[:2], 1.0, pixels=20).mean()))
+        assert fields[-1] <= math.sqrt(2) * (size - 1)
+    assert fields[0] == 0
+    assert fields == sorted(fields)
+    assert fields[-1] > 2
 
 
 @pytest.mark.parametrize("config", [UNetConfig(channels=8, attention=(4,)), DiTConfig(width=16, depth=2, heads=2)])

@@ -19,21 +19,21 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 
 def test_by_hand() -> None:
     a, b = torch.tensor([[2.0, 0.0], [0.0, 3.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]])
-    found = reproducibility(a, b)
-    assert found.same == pytest.approx((0.6 + 1) / 2)
-    assert found.different == pytest.approx((0 + 0.8) / 2)
-    assert found.agreement == pytest.approx(0.4 / 0.6)
-    assert found.agreement.n == 2
+    alike = reproducibility(a, b)
+    assert alike.same == pytest.approx((0.6 + 1) / 2)
+    assert alike.different == pytest.approx((0 + 0.8) / 2)
+    assert alike.agreement == pytest.approx(0.4 / 0.6)
+    assert alike.agreement.n == 2
 
 
 def test_is_the_mean_of_all_pairs() -> None:
     a, b = randn(60, 2, 3) + 1, randn(60, 2, 3, seed=1) + 1
     for space in (None, lambda x: x.flatten(1)[:, :4] ** 2):
         pairs = cosine_similarity(*((space(x) if space else x.flatten(1)).double() for x in (a, b)))
-        found, off = reproducibility(a, b, space), ~np.eye(60, dtype=bool)
-        assert found.same == pytest.approx(pairs.diagonal().mean())
-        assert found.same.stderr == pytest.approx(pairs.diagonal().std(ddof=1) / math.sqrt(60))
-        assert found.different == pytest.approx(pairs[off].mean())
+        alike, off = reproducibility(a, b, space), ~np.eye(60, dtype=bool)
+        assert alike.same == pytest.approx(pairs.diagonal().mean())
+        assert alike.same.stderr == pytest.approx(pairs.diagonal().std(ddof=1) / math.sqrt(60))
+        assert alike.different == pytest.approx(pairs[off].mean())
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.8])
@@ -42,11 +42,11 @@ def test_errors_are_those_of_repetition(shared: float) -> None:
         common, a, b = (0.5 + randn(40, 5, seed=3 * s + i) for i in range(3))
         return reproducibility(a + shared * common, b + shared * common)
 
-    found = [trial(s) for s in range(400)]
+    repeated = [trial(s) for s in range(400)]
     for name in ("same", "different", "agreement"):
-        values = torch.tensor([[getattr(f, name), getattr(f, name).stderr] for f in found], dtype=torch.float64)
+        values = torch.tensor([[getattr(f, name), getattr(f, name).stderr] for f in repeated], dtype=torch.float64)
         assert values[:, 1].mean() == pytest.approx(values[:, 0].std().item(), rel=0.15)
-    values = torch.tensor([f.agreement for f in found])
+    values = torch.tensor([f.agreement for f in repeated])
     assert (values.mean() > 0.2) == (shared > 0)
     assert shared or values.mean().abs() < 4 * values.std() / 20
 

@@ -53,8 +53,8 @@ def bowl(bottom, n=200, noise=0.0, seed=0):
 
 @given(st.floats(1500, 22000))
 def test_the_onset_of_a_parabola_is_its_bottom(bottom):
-    found = overfit_time(bowl(bottom), SEEN, 1.0)
-    assert found.value == pytest.approx(bottom, rel=1e-5)
+    onset = overfit_time(bowl(bottom), SEEN, 1.0)
+    assert onset.value == pytest.approx(bottom, rel=1e-5)
 
 
 def test_an_onset_after_the_end_is_never():
@@ -83,12 +83,12 @@ def test_the_interval_of_a_crossing_covers_it():
     truth = [math.log(t / 6000) for t in SEEN]
     for seed in range(200):
         values = [dg.Estimate(v + 0.3 * torch.randn((), generator=noise), 0.3, 100) for v in truth]
-        found = crossing_time(SEEN, values, 0.0, n_draws=300, seed=seed)
-        covered += found.low <= 6000 <= found.high
+        time = crossing_time(SEEN, values, 0.0, n_draws=300, seed=seed)
+        covered += time.low <= 6000 <= time.high
     assert covered / 200 > 0.9
 
 
 def test_an_interval_that_reaches_the_end_is_open():
-    found = crossing_time(SEEN, estimates([0, 0, 0, 0, 0, 0.6], 0.2), 0.5)
-    assert found.value < 32000
-    assert found.high == math.inf
+    time = crossing_time(SEEN, estimates([0, 0, 0, 0, 0, 0.6], 0.2), 0.5)
+    assert time.value < 32000
+    assert time.high == math.inf

@@ -1,4 +1,4 @@
-"""The errors of samples' gaps cover what the luck of the split does, by splits whose truth is known."""
+"""The errors of samples' gaps cover the variance between splits, by splits whose truth is known."""
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ def drawn(n: int, *key: int) -> torch.Tensor:
     return torch.randn(n, SIDE, generator=generator(*key))
 
 
-def split_of(seed: int, n: int = 40, rest: int = 900) -> dg.Split:
-    x = drawn(2 * n + rest, 7, seed)
+def split_of(seed: int, n: int = 40, holdout: int = 900) -> dg.Split:
+    x = drawn(2 * n + holdout, 7, seed)
     return dg.Split(Points(x[:n]), Points(x[n : 2 * n]), Points(x[2 * n :]))
 
 
@@ -34,20 +34,24 @@ def test_intervals_cover_where_those_of_pairs_do_not():
         split, sets = split_of(seed), guided(seed)
         gaps, changes = paired_gaps(sets, split, n_splits=60, seed=seed)
         terms = [neighbour_terms(x, split.train.x, split.val.x) for x in sets]
-        for name, found in (("paired gaps", changes[1]), ("gap", gaps[1]), ("pairs alone", terms[1].minus(terms[0]))):
-            low, high = found.interval()
+        for name, estimate in (
+            ("paired gaps", changes[1]),
+            ("gap", gaps[1]),
+            ("pairs alone", terms[1].minus(terms[0])),
+        ):
+            low, high = estimate.interval()
             outside[name] += not low <= 0 <= high
     assert outside["paired gaps"] <= 8
     assert outside["gap"] <= 8
     assert outside["pairs alone"] > 15
 
 
-def test_what_is_found_is_that_of_pairs_and_less_the_rest():
+def test_gaps_are_less_that_of_the_holdout_and_changes_those_of_pairs():
     split, sets = split_of(1), guided(1)
     gaps, changes = paired_gaps(sets, split, n_splits=20)
     terms = [neighbour_terms(x, split.train.x, split.val.x) for x in sets]
-    luck = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
-    assert [float(gap) for gap in gaps] == [float(t.gap) - float(luck) for t in terms]
+    of_holdout = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
+    assert [float(gap) for gap in gaps] == [float(t.gap) - float(of_holdout) for t in terms]
     assert float(changes[1]) == float(terms[1].minus(terms[0]))
     assert changes[1].stderr >= terms[1].minus(terms[0]).stderr
     assert float(changes[0]) == changes[0].stderr == 0

@@ -48,11 +48,11 @@ def test_no_churn_is_the_deterministic_sampler_bit_for_bit(step, dtype: torch.dt
 # With churn
 
 
-def algorithm_2(x: Tensor, churn: float, low: float, high: float, s_noise: float, seed: int) -> Tensor:
+def algorithm_2(x: Tensor, s_churn: float, s_tmin: float, s_tmax: float, s_noise: float, seed: int) -> Tensor:
     """Karras et al. 2022, algorithm 2, with a loop of its own and the noise of the library."""
     n = len(GRID) - 1
     for t, t_next in pairwise(GRID.tolist()):
-        gamma = min(churn / n, math.sqrt(2) - 1) if low <= t <= high else 0
+        gamma = min(s_churn / n, math.sqrt(2) - 1) if s_tmin <= t <= s_tmax else 0
         epsilon = s_noise * _row_noise(dg.State(torch.tensor(t, dtype=torch.float64), x, x), seed, 0)
         t_hat = t + gamma * t
         x_hat = x + math.sqrt(t_hat**2 - t**2) * epsilon
@@ -65,13 +65,14 @@ def algorithm_2(x: Tensor, churn: float, low: float, high: float, s_noise: float
 
 
 @pytest.mark.parametrize(
-    ("churn", "low", "high", "noise"), [(2.0, 0.0, math.inf, 1.0), (40.0, 0.05, 50.0, 1.003), (FULL, 0.0, 1.0, 0.9)]
+    ("s_churn", "s_tmin", "s_tmax", "s_noise"),
+    [(2.0, 0.0, math.inf, 1.0), (40.0, 0.05, 50.0, 1.003), (FULL, 0.0, 1.0, 0.9)],
 )
-def test_is_algorithm_2(churn: float, low: float, high: float, noise: float) -> None:
-    step = dg.stochastic(s_churn=churn, n_steps=12, s_tmin=low, s_tmax=high, s_noise=noise, seed=3)
-    found = dg.sample(DENOISER, START, GRID, step=step)
-    torch.testing.assert_close(found, algorithm_2(START, churn, low, high, noise, 3), rtol=1e-9, atol=1e-9)
-    assert (found - dg.sample(DENOISER, START, GRID)).abs().max() > 1e-3
+def test_is_algorithm_2(s_churn: float, s_tmin: float, s_tmax: float, s_noise: float) -> None:
+    step = dg.stochastic(s_churn=s_churn, n_steps=12, s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise, seed=3)
+    samples = dg.sample(DENOISER, START, GRID, step=step)
+    torch.testing.assert_close(samples, algorithm_2(START, s_churn, s_tmin, s_tmax, s_noise, 3), rtol=1e-9, atol=1e-9)
+    assert (samples - dg.sample(DENOISER, START, GRID)).abs().max() > 1e-3
 
 
 def solution(denoiser: dg.Denoiser, state: dg.State, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -80,14 +81,14 @@ def solution(denoiser: dg.Denoiser, state: dg.State, sigma: Tensor, labels: Tens
     return state.x * ((v + sigma**2) / (v + state.sigma**2)).sqrt()
 
 
-@pytest.mark.parametrize(("step", "churn"), [(solution, 8.0), (solution, FULL), (dg.heun, 8.0)])
-def test_the_variance_is_right_at_every_level(step, churn: float) -> None:
+@pytest.mark.parametrize(("step", "s_churn"), [(solution, 8.0), (solution, FULL), (dg.heun, 8.0)])
+def test_the_variance_is_right_at_every_level(step, s_churn: float) -> None:
     """x ~ N(0, v + σ²): 4096 entries for each v, so a variance has a relative standard error of √(2/4096)."""
     grid = dg.edm_sigmas(65, SIGMA_MIN, SIGMA_MAX, dtype=torch.float64)[:-1]
     x = randn(16, 1024, seed=4) * (VARIANCES + SIGMA_MAX**2).sqrt().repeat_interleave(256)
-    for state in dg.trajectory(exact, x, grid, step=dg.stochastic(step, s_churn=churn, n_steps=64)):
-        found = state.x.reshape(16, 4, 256).square().mean((0, 2))
-        assert found.tolist() == pytest.approx((VARIANCES + state.sigma**2).tolist(), rel=4.5 * math.sqrt(2 / 4096))
+    for state in dg.trajectory(exact, x, grid, step=dg.stochastic(step, s_churn=s_churn, n_steps=64)):
+        variances = state.x.reshape(16, 4, 256).square().mean((0, 2))
+        assert variances.tolist() == pytest.approx((VARIANCES + state.sigma**2).tolist(), rel=4.5 * math.sqrt(2 / 4096))
 
 
 def test_noise_that_is_too_loud_is_seen_in_the_variance() -> None:

@@ -132,8 +132,8 @@ def test_a_damaged_state_is_named_and_the_one_before_it_used(tmp_path):
 def test_damaged_files_are_named(tmp_path):
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": torch.arange(10.0), "b": torch.tensor(3)}, {"n": 1})
-    tensors, about = read_tensors(path)
-    assert about == {"n": 1}
+    tensors, metadata = read_tensors(path)
+    assert metadata == {"n": 1}
     assert torch.equal(tensors["a"], torch.arange(10.0))
     whole = path.read_bytes()
     for bad in (whole[:-3], whole[:5], whole[:-1] + bytes([whole[-1] ^ 1]), b""):

@@ -120,7 +120,7 @@ def test_no_position_where_training_and_validation_are_one():
 
 
 def moved(where: float, seed: int, n: int = 150) -> dict[str, TrajectoryStats]:
-    """Passages with the trajectory at p = `where`, whose states differ much from each other, little between calls."""
+    """Statistics with the trajectory at p = `where`, whose states differ much from each other, little between calls."""
     random, own = (torch.Generator().manual_seed(k) for k in (3, seed))
     train, val, mixed = (torch.randn(2, n, generator=random) + shift for shift in (1.0, 0.0, where))
     return {

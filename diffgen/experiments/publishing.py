@@ -21,6 +21,7 @@ from diffgen.files import read_tensors, sha256_of, write_tensors, write_whole
 from diffgen.metrics.gap import GapCurve
 from diffgen.runs import Publication, PublishedRun, RunFolder, publication_at, published_runs
 from diffgen.runs.folder import config_json
+from diffgen.runs.log import COLUMNS
 from diffgen.runs.publication import FORMAT, MANIFEST
 
 LARGEST_WEIGHTS = 3 * 2**17
@@ -82,8 +83,8 @@ def _write(run: RunFolder, folder: Path, before: Publication | None) -> dict[str
         results[path.stem] = metadata
     results = dict(_newest(results))
     tensors = {key: value for key, value in tensors.items() if key.split("/")[0] in results}
-    tensors |= {f"log/{key}": torch.tensor([line[key] for line in run.log_lines], dtype=torch.float64)
-                for key in run.log_lines[0]}  # fmt: skip
+    lines = run.log_lines
+    tensors |= {f"log/{key}": torch.tensor([line[key] for line in lines], dtype=torch.float64) for key in COLUMNS}
     write_tensors(folder / f"{run.name}.safetensors", tensors, _shared_provenance(results))
     last = run.weights_path(snapshots[-1].images_seen)
     if last.is_file() and last.stat().st_size <= LARGEST_WEIGHTS:  # not pruned

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
-from typing import NamedTuple, NoReturn, SupportsFloat
+from typing import Any, NamedTuple, NoReturn, SupportsFloat
 
+import numpy as np
+import torch
 from torch import Tensor
+
+NUMPY_ARITHMETIC = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.true_divide: operator.truediv,
+    np.power: operator.pow,
+    np.float_power: operator.pow,
+    np.remainder: operator.mod,
+    np.floor_divide: operator.floordiv,
+}
+TORCH_ARITHMETIC = frozenset(
+    getattr(torch.Tensor, name)
+    for name in (
+        *("add", "sub", "mul", "div", "true_divide", "pow", "remainder", "floor_divide"),
+        *("__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__mod__", "__floordiv__"),
+    )
+)
 
 
 class Interval(NamedTuple):
@@ -110,6 +132,24 @@ class Estimate(float):
 
     def __rmul__(self, number: float) -> Estimate:
         return self * number
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """NumPy's numbers on the left leave arithmetic to this class; all else sees a float."""
+        if ufunc in NUMPY_ARITHMETIC:
+            return NUMPY_ARITHMETIC[ufunc](*(x if isinstance(x, Estimate) else float(x) for x in inputs))
+        return getattr(ufunc, method)(*(float(x) if isinstance(x, Estimate) else x for x in inputs), **kwargs)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] = {}
+    ) -> Any:
+        """So do torch's."""
+        if func in TORCH_ARITHMETIC:
+            return NotImplemented
+        return func(
+            *(float(x) if isinstance(x, Estimate) else x for x in args),
+            **{key: float(x) if isinstance(x, Estimate) else x for key, x in kwargs.items()},
+        )
 
     def __neg__(self) -> Estimate:
         return self * -1

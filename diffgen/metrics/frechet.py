@@ -108,8 +108,7 @@ def frechet_gap(
     distance, its quadratic effect q. Where a distance is nothing but bias, as FD_tt is, and with it the gap of samples
     as good as data, q is all there is. A bootstrap, which meets the sample's own chance deviation as well, counts it
     three times, and ℓ twice of these: so Var FD = Var ℓ − Var q, at both ends. Cost: 6 · subsets · n_resamples traces
-        of
-    roots of F×F matrices.
+    of roots of F×F matrices.
 
     Args:
         samples: features of generated data, (S, *), flattened to (S, F). Take S and n well above F.

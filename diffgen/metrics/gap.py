@@ -195,7 +195,7 @@ class GapCurve:
           second order the fits differ, which shows in no image's error, only in training again.
 
         In the Gaussian model of the tests it covers 95 % of the first and 94 % of the second; adjusted by a reference
-        (`adjusted`), whose intervals are much shorter, 95 % of the first and 91 to 94 % of the second.
+        (`control_variate_adjusted`), whose intervals are much shorter, 95 % of the first and 91 to 94 % of the second.
         """
         if self.n < 2:
             return torch.full((len(self.sigmas),), float("nan"), dtype=torch.float64)

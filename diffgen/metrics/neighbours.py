@@ -205,8 +205,7 @@ class NeighbourTerms(NamedTuple):
         """The difference of two gaps whose queries belong together row by row, such as samples from the same noise.
 
         What a row contributes to both cancels. What the split does by chance need not, where queries of the one lie
-        elsewhere than those of the other: see `diffgen.metrics.split_variance.paired_gaps` for an error that knows of
-            it.
+        elsewhere than those of the other: `diffgen.metrics.split_variance.paired_gaps` has an error that knows of it.
 
         Raises:
             ValueError: not equally many queries.

@@ -97,7 +97,7 @@ def reconstruction_distance(
         `ReconstructionCurve`: .train .val .train_stderr .val_stderr .gap .stderr .n.
 
     Raises:
-        ValueError: fewer than two images in a split, fewer than two n_resamples, and what `denoising_error` raises.
+        ValueError: fewer than two images in a split, `n_resamples` below two, and what `denoising_error` raises.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419, the rFID and rFDD of one-step reconstructions.
     """

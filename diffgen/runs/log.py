@@ -18,6 +18,8 @@ import torch
 from diffgen.files import write_whole
 
 PACKAGE = Path(__file__).parent.parent
+COLUMNS = ("images_seen", "loss", "learning_rate")
+"""Of a run's log: images seen, mean training loss since the line before, learning rate."""
 
 
 @cache

@@ -29,6 +29,7 @@ from torch import Tensor
 from diffgen.files import DamagedFile, read_metadata, sha256_of, write_whole
 from diffgen.runs.folder import Run, RunFolder, Snapshot, config_type
 from diffgen.runs.key import run_name
+from diffgen.runs.log import COLUMNS
 from diffgen.training.config import TrainConfig
 
 MANIFEST = "manifest.json"
@@ -126,8 +127,8 @@ class PublishedRun(Run):
     def log_lines(self) -> list[dict[str, float]]:
         """The lines of the log."""
         log = self.cache.read("log") or {}
-        columns = {name: [int(v) if name == "images_seen" else v for v in x.tolist()] for name, x in log.items()}
-        return [dict(zip(columns, values)) for values in zip(*columns.values())]
+        seen, *others = (log[name].tolist() for name in COLUMNS) if log else ([], [], [])
+        return [dict(zip(COLUMNS, line)) for line in zip(map(int, seen), *others)]
 
     @property
     def cache(self) -> PublishedCache:

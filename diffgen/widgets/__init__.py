@@ -20,9 +20,9 @@ from diffgen.guidance import Guided
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.toy import expected_gap
 from diffgen.optimal import ErrorProne
+from diffgen.widgets.javascript import source
 from diffgen.widgets.parts import Curves, Images, Slider
 from diffgen.widgets.scrubber import Scrubber
-from diffgen.widgets.javascript import source
 
 __all__ = ["Curves", "FieldExplorer", "Images", "Scrubber", "Slider", "TrajectoryPlayer", "spread_normal"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from diffgen.widgets.parts import Curves, Images, Slider
 from diffgen.widgets.javascript import source
+from diffgen.widgets.parts import Curves, Images, Slider
 
 
 class Scrubber(anywidget.AnyWidget):
