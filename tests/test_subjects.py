@@ -147,3 +147,28 @@ def test_feature_gaps_of_guided_snapshots(snapshots, split):
     parts = split.train[:12], split.val[:12]
     direct = dg.generalization_gap(subject.denoiser(), *parts, SIGMAS, features=classifier_features)
     assert torch.equal(curve.train_errors, direct.train_errors)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda x: dg.ErrorProne(x, 0.5), lambda x: dg.ErrorProne(x, 2.0)),
+        (
+            lambda x: dg.Guided(dg.OptimalDenoiser(x), dg.OptimalDenoiser(x[:3]), 0.5),
+            lambda x: dg.Guided(dg.OptimalDenoiser(x), dg.OptimalDenoiser(x[:3]), 1.0),
+        ),
+        (dg.OptimalDenoiser, lambda x: dg.OptimalDenoiser(x * 1.01)),
+        (dg.OptimalDenoiser, dg.GaussianDenoiser.fit),
+    ],
+)
+def test_another_setting_of_a_denoiser_is_another_subject(one, other):
+    """Not its parameters alone say what it computes."""
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    identity = dg.Subject("mine", one(x), (2,)).identity
+    assert identity == dg.Subject("mine", one(x), (2,)).identity
+    assert identity != dg.Subject("mine", other(x), (2,)).identity
+
+
+def test_the_mode_of_a_module_is_no_part_of_its_identity():
+    module = dg.OptimalDenoiser(torch.zeros(3, 2))
+    assert dg.Subject("m", module.train(), (2,)).identity == dg.Subject("m", module.eval(), (2,)).identity

@@ -1,11 +1,10 @@
 """A Sphinx extension of the book: the API reference, made from diffgen's docstrings as they are.
 
 `api-modules` documents modules, of a package all public ones, a section each. `api-names` lists what `import diffgen`
-offers. The docstrings are plain text in sections (Args, Returns, Source, …), so `rst` makes reStructuredText of them:
-names in backticks become links where there is something to link to, and code where there is not.
+offers. The docstrings are plain text in Google's sections, which Sphinx's napoleon reads. Before that `rst` makes names
+in backticks links where there is something to link to, and code where there is not.
 """
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -17,15 +16,14 @@ from typing import TypeVar
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import inspect as sphinx_inspect
 from sphinx.util.docutils import SphinxDirective
 
 PACKAGE = "diffgen"
-HEADER = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source|Traits)\b([^:]*):(?: (.*))?$")
-LABELS = {"Args": "Parameters"}
 MARKUP = re.compile(r"`([^`]+)`|(?<![\w*(])\*(\w[^*();]*\w)\*(?![\w*])|(\"[\w./-]+\")")  # code, emphasis, a string
-FORMULA = re.compile(r"[^.:;]{1,12} = ")
+SECTIONS = Config(napoleon_use_ivar=True, napoleon_custom_sections=["Returns", "Yields"])  # whose text may have colons
 LONGEST_VALUE = 60
 Link = Callable[[str], str | None]
 
@@ -109,86 +107,20 @@ def exported() -> Iterator[tuple[str, object]]:
 # --- from a docstring to reStructuredText -----------------------------------------------------------------------------
 
 
-def rst(docstring: str, link: Link, fields: Iterable[str] = ()) -> list[str]:
-    """The lines of a docstring as reStructuredText; `fields` are names that a paragraph may describe, one by one."""
-    lines, out = inspect.cleandoc(docstring).split("\n"), []
-    while lines:
-        header = HEADER.match(lines[0])
-        if not lines[0]:
-            lines.pop(0)
-        elif header and header[3]:
-            out += _section(header, _take(lines, bool), link, fields)
-        elif header and lines[1:] and lines[1].startswith("  "):
-            out += _section(header, _take(lines, lambda line: line.startswith("  ")), link, fields)
-        elif lines[0].startswith(" "):
-            out += _code(_take(lines, lambda line: line.startswith(" "), through_blank=True))
-        else:
-            out += _paragraph(_take(lines, lambda line: not HEADER.match(line)), link, fields, first=not out)
-    return out
-
-
-def _take(lines: list[str], more: Callable[[str], bool], through_blank: bool = False) -> list[str]:
-    """Take the first line off, and those after it as long as there are more, mostly to the next blank one."""
-    taken = [lines.pop(0)]
-    while lines and (more(lines[0]) if lines[0] else through_blank and len(lines) > 1 and more(lines[1])):
-        taken.append(lines.pop(0))
-    return taken
-
-
-def _section(header: re.Match, lines: list[str], link: Link, fields: Iterable[str]) -> list[str]:
-    kind, note, text = header.groups()
-    label, body = LABELS.get(kind, kind), [text or "", *(line.removeprefix("    ") for line in lines[1:])]
-    if kind in ("Returns", "Yields", "Source"):
-        return [f":{label}:", f"   {inline(' '.join(map(str.strip, body)).strip(), link)}", ""]
-    note = note.strip(", ")
-    intro = ["", f"   {inline(note[0].upper() + note[1:] + '.', link)}", ""] if note else []
-    items = []
-    for line in filter(None, body):
-        if re.match(r"[\w*]+(, [\w*]+)*: ", line):
-            items.append(line)
-        elif items:
-            items[-1] += f" {line.strip()}"
-        else:
-            items.append(f": {line}")
-    split = [item for line in items for item in _items(line, fields)]
-    return [f":{label}:", *intro, *_bullets(split, link, "   ", code=kind == "Raises"), ""]
-
-
-def _items(text: str, fields: Iterable[str]) -> list[tuple[str, str]]:
-    """Split "a: of one. b, c: of others." into names and texts; after the first, names are of the given ones."""
-    known = "|".join(map(re.escape, fields)) or "(?!)"
-    head, _, text = text.partition(": ")
-    parts = re.split(rf"(?<=[.;]) ((?:{known})(?:, (?:{known}))*): ", text)
-    return [*zip([head, *parts[1::2]], parts[::2])]
-
-
-def _bullets(items: list[tuple[str, str]], link: Link, indent: str, code: bool = False) -> list[str]:
-    out = []
-    for name, text in items:
-        shown = inline(f"`{name}`", link) if code else ", ".join(f"**{escaped(one)}**" for one in name.split(", "))
-        out += [f"{indent}- {shown} – {inline(text, link)}" if name else f"{indent}- {inline(text, link)}"]
-    return out
-
-
-def _code(lines: list[str]) -> list[str]:
-    text = inspect.cleandoc("\n" + "\n".join(lines))
-    try:
-        language = "python" if ast.parse(text) else "text"
-    except SyntaxError:
-        language = "text"
-    return [f".. code-block:: {language}", "", *(f"   {line}".rstrip() for line in text.split("\n")), ""]
-
-
-def _paragraph(lines: list[str], link: Link, fields: Iterable[str], first: bool) -> list[str]:
-    if lines[0].startswith("- "):
-        text = "\n".join(lines)
-        return [*(f"- {inline(' '.join(item.split()), link)}" for item in re.split(r"(?:^|\n)- ", text)[1:]), ""]
-    if not first and all(FORMULA.match(line) for line in lines) and not (len(lines) == 1 and lines[0].endswith(".")):
-        return [*(f"   | {inline(line, link)}" for line in lines), ""]
-    text = " ".join(map(str.strip, lines))
-    if text.partition(": ")[0] in fields and ": " in text:
-        return [":Fields:", *_bullets([(name, one.rstrip(";")) for name, one in _items(text, fields)], link, "   "), ""]
-    return [inline(text, link), ""]
+def rst(lines: Iterable[str], link: Link) -> Iterator[str]:
+    """The lines of a docstring with names and signs marked up, and indented paragraphs literal as they stand."""
+    literal, before, outside = False, "", ""
+    for line in lines:
+        text = line.lstrip()
+        indent = line[: len(line) - len(text)]
+        if text and not before and indent and not outside:
+            literal = True
+            yield from (".. code-block:: text", "")
+        literal = literal and (bool(indent) or not text)
+        if text:
+            outside = indent
+        before = text
+        yield line if literal else indent + inline(text, link)
 
 
 def inline(text: str, link: Link) -> str:
@@ -205,7 +137,7 @@ def inline(text: str, link: Link) -> str:
             out += f":py:obj:`{name} <{entry}>`" if entry else f"``{name or string}``"
         end = found.end()
         out += "\\ " if text[end : end + 1].strip() else ""
-    return re.sub(r"^(?=[\w#]+[.)] |\(\w+\) |[-+*•] |\.\. |:[^p])", r"\\ ", out + escaped(text[end:]))
+    return re.sub(r"^(?=[\w#]+[.)] |\(\w+\) |[+*•] |\.\. |:[^p])", r"\\ ", out + escaped(text[end:]))
 
 
 def escaped(text: str) -> str:
@@ -250,7 +182,9 @@ def parameters(value: object) -> list[str]:
 
 def _docstring(app, what, name, value, options, lines):
     known = parameters(value)
-    lines[:] = rst("\n".join(lines), linker(name, known), known)
+    lines[:] = rst(lines, linker(name, known))
+    if what not in ("data", "attribute"):  # one paragraph, where napoleon would take all before a colon for a type
+        lines[:] = GoogleDocstring(lines, SECTIONS, app, what, name, value, options).lines()
 
 
 def _signature(app, what, name, value, options, signature, returns):

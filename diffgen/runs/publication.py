@@ -15,11 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import urllib.error
 import urllib.request
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -203,12 +203,12 @@ def _publication_at_url(root: str) -> Publication:
     try:
         with urllib.request.urlopen(f"{address}/{MANIFEST}", timeout=30) as answer:
             content = answer.read()
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, HTTPException) as error:  # no network, no answer, or half of one
         if not kept.is_file():
             raise OSError(f"{address}/{MANIFEST} can't be fetched ({error}): check the address of results") from None
         warnings.warn(f"{address} can't be reached ({error}): going on with what was fetched before", stacklevel=3)
         content = kept.read_bytes()
-    if pinned and hashlib.sha256(content).hexdigest() != pinned:
+    if pinned and hashlib.sha256(content).hexdigest() != pinned.lower():
         raise DamagedFile(f"{address}/{MANIFEST} is not the manifest asked for: its SHA-256 is another")
     manifest = _parsed(content, f"{address}/{MANIFEST}")
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -238,9 +238,11 @@ def _checksum(path: Path, _changed: int, _size: int) -> str:
 def _fetched(address: str, name: str, sha256: str) -> Path:
     import pooch  # slow to import
 
-    return Path(
-        pooch.retrieve(f"{address}/{name}", f"sha256:{sha256}", fname=name, path=_folder_of(address), progressbar=True)
-    )
+    url, folder = f"{address}/{name}", _folder_of(address)
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=folder, progressbar=True))
+    except ValueError as error:  # pooch's word for another checksum
+        raise DamagedFile(f"{url} is not what was published: {error}") from None
 
 
 def _folder_of(address: str) -> Path:

@@ -18,8 +18,9 @@ class Subject:
     """A denoiser that is measured: a network of one's own, a closed form, a stranger's model. A `Snapshot` is one.
 
     All measures of `diffgen.experiments` take any subject and keep what they compute, by the subject's identity and
-    their settings. The identity of a torch module holds a hash of its parameters, so that a model that is trained
-    further is another subject; of any other callable it is its name alone: give what you change another name.
+    their settings. The identity of a torch module holds a hash of its parameters and of its plain attributes, such as a
+    guidance weight, so that a model that is trained further is another subject; of any other callable it is its name
+    alone: give what you change another name.
 
     Args:
         name: for people, and to tell results apart.
@@ -67,7 +68,7 @@ class Subject:
         """All that says which denoiser it is, as JSON."""
         own = {"name": self._name}
         if isinstance(self._denoiser, torch.nn.Module):
-            own["weights"] = weights_hash(self._denoiser)
+            own["weights"] = state_hash(self._denoiser)
         return own
 
     def denoiser(self, device: str | torch.device = "cpu") -> Denoiser:
@@ -78,10 +79,24 @@ class Subject:
         return f"{type(self).__name__}({self.name!r})"
 
 
-def weights_hash(module: torch.nn.Module) -> str:
-    """A hash of all parameters and buffers of a module."""
+def state_hash(module: torch.nn.Module) -> str:
+    """A hash of all that a module computes with: parameters, buffers, and the numbers and texts among its attributes.
+
+    Those of its parts count as well. Whether it is in training mode does not.
+    """
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for name, part in module.named_modules():
+        digest.update(f"{name} {type(part).__qualname__}".encode())
+        for key, value in sorted(vars(part).items()):
+            if key != "training" and not key.startswith("_") and _is_plain(value):
+                digest.update(f"{key} {value!r}".encode())
     return digest.hexdigest()[:16]
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

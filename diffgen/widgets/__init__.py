@@ -46,7 +46,9 @@ class FieldExplorer(anywidget.AnyWidget):
         data: training and validation points; by default the paper's circle.
         traits: any of the traits below.
 
-    Traits, synchronized with a kernel where there is one:
+    Traits are synchronized with a kernel where there is one.
+
+    Attributes:
         train, val: points, lists of [x, y].
         sigma: noise level σ.
         delta: model error δ.
@@ -93,7 +95,9 @@ class TrajectoryPlayer(anywidget.AnyWidget):
         data: whose training points attract; by default the paper's ten.
         traits: any of the traits below.
 
-    Traits, synchronized with a kernel where there is one:
+    Traits are synchronized with a kernel where there is one.
+
+    Attributes:
         train: points, a list of [x, y].
         starts: where trajectories start at σ = 80, a list of [x, y].
         delta: model error of the right pane.

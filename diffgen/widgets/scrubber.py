@@ -28,7 +28,9 @@ class Scrubber(anywidget.AnyWidget):
         play: name of a slider that a button moves through its places.
         limit: bytes that the widget may take in the page.
 
-    Traits, synchronized with a kernel where there is one:
+    Traits are synchronized with a kernel where there is one.
+
+    Attributes:
         places: index of the chosen place, one a slider.
     """
 
