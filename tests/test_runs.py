@@ -298,3 +298,16 @@ def test_only_a_folder_that_is_read_only_is_no_error(code, tmp_path, monkeypatch
     else:
         with pytest.warns(UserWarning, match="is read-only"):
             assert gap_of(last, split).val_errors.shape == (3, 16)
+
+
+def test_a_kill_after_the_last_snapshot_does_not_cut_the_log_short(tmp_path, monkeypatch):
+    def killed(path, tensors, metadata):
+        write_tensors(path, tensors, metadata)
+        if metadata["images_seen"] == small().total_images:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "write_tensors", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    (*_, last) = train(tmp_path)
+    assert last.run.log.images_seen.tolist()[-1] == small().total_images
