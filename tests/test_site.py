@@ -5,7 +5,6 @@ import functools
 import http.server
 import re
 import threading
-import time
 
 import pytest
 from conftest import ROOT
@@ -65,10 +64,8 @@ def visit(page, url):
 
 
 def test_second_build_does_nothing(site, smoke_book):
-    start = time.monotonic()
     shown = smoke_book.build().stdout
     assert shown.count("up to date") == len(book.chapters(ROOT)) + 1, shown
-    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -123,7 +123,7 @@ def _train(trainer: Trainer, run: RunFolder, progress: bool) -> Iterator[Snapsho
             if log:
                 log.add(seen, mean, config.learning_rate_at(seen))
                 if seen in wanted:
-                    log.write()  # first: with its last snapshot a run is finished, and a kill must not cut its log short
+                    log.write()  # first: with its last snapshot a run is finished, and no kill may cut its log short
                     write_tensors(run.weights_path(seen), trainer.average_tensors(), snapshot_metadata(trainer))
                 if seen in wanted or time.monotonic() - saved > SECONDS_BETWEEN_STATES:
                     _save(trainer, run, log)
