@@ -6,6 +6,8 @@ import http.server
 import json
 import shutil
 import threading
+import urllib.request
+from http.client import IncompleteRead, RemoteDisconnected
 
 import pytest
 import torch
@@ -271,6 +273,18 @@ def test_without_the_server_one_goes_on_with_what_was_fetched(served):
     forget()
     with pytest.warns(UserWarning, match="can't be reached .*: going on with what was fetched before"):
         assert len(curves(snapshots_at(served.address)[0].run)) == 2
+
+
+@pytest.mark.parametrize("answer", [RemoteDisconnected("no answer"), IncompleteRead(b"{")])
+def test_half_an_answer_is_none(answer, served, monkeypatch):
+    def broken(*_, **__):
+        raise answer
+
+    snapshots_at(served.address)
+    forget()
+    monkeypatch.setattr(urllib.request, "urlopen", broken)
+    with pytest.warns(UserWarning, match="can't be reached .*: going on with what was fetched before"):
+        assert len(snapshots_at(served.address)) == 2
 
 
 def test_an_address_where_nothing_is_says_so(served):
