@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
+from itertools import groupby
 from typing import TypeVar
 
 from docutils import nodes
@@ -23,7 +24,11 @@ from sphinx.util.docutils import SphinxDirective
 
 PACKAGE = "diffgen"
 MARKUP = re.compile(r"`([^`]+)`|(?<![\w*(])\*(\w[^*();]*\w)\*(?![\w*])|(\"[\w./-]+\")")  # code, emphasis, a string
-SECTIONS = Config(napoleon_use_ivar=True, napoleon_custom_sections=["Returns", "Yields"])  # whose text may have colons
+NUMBER = re.compile(r"^((?:\w+(?:, \w+)*: )?)(?=[\w#]+[.)](?: |$)|\(\w+\) |[+*•] |\.\. |:[^p])")  # "D." is no list's
+FORMULA = re.compile(r"[^.:;]{1,12} = ")
+SECTIONS = Config(  # the text of returns may have colons, attributes may share a line
+    napoleon_custom_sections=["Returns", "Yields", ("Attributes", "params_style")]
+)
 LONGEST_VALUE = 60
 Link = Callable[[str], str | None]
 
@@ -109,18 +114,19 @@ def exported() -> Iterator[tuple[str, object]]:
 
 def rst(lines: Iterable[str], link: Link) -> Iterator[str]:
     """The lines of a docstring with names and signs marked up, and indented paragraphs literal as they stand."""
-    literal, before, outside = False, "", ""
-    for line in lines:
-        text = line.lstrip()
-        indent = line[: len(line) - len(text)]
-        if text and not before and indent and not outside:
+    literal, outside = False, ""
+    for filled, paragraph in groupby(lines, bool):
+        paragraph = [*paragraph]
+        formulas = len(paragraph) > 1 and all(map(FORMULA.match, paragraph))  # each on a line of its own
+        if filled and paragraph[0].startswith(" ") and not outside:
             literal = True
             yield from (".. code-block:: text", "")
-        literal = literal and (bool(indent) or not text)
-        if text:
-            outside = indent
-        before = text
-        yield line if literal else indent + inline(text, link)
+        for line in paragraph:
+            text = line.lstrip()
+            indent = line[: len(line) - len(text)]
+            if text:
+                literal, outside = literal and bool(indent), indent
+            yield line if literal else indent + "| " * formulas + inline(text, link)
 
 
 def inline(text: str, link: Link) -> str:
@@ -137,7 +143,7 @@ def inline(text: str, link: Link) -> str:
             out += f":py:obj:`{name} <{entry}>`" if entry else f"``{name or string}``"
         end = found.end()
         out += "\\ " if text[end : end + 1].strip() else ""
-    return re.sub(r"^(?=[\w#]+[.)] |\(\w+\) |[+*•] |\.\. |:[^p])", r"\\ ", out + escaped(text[end:]))
+    return NUMBER.sub(r"\1\\ ", out + escaped(text[end:]))
 
 
 def escaped(text: str) -> str:
@@ -260,7 +266,7 @@ class Exported(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Write a table."""
-        lines = [".. list-table::", "   :class: api-names", ""]
+        lines = [".. list-table::", "   :class: api-names", "   :widths: auto", ""]
         for name, value in sorted(exported()):
             entry = names().find(name)
             summary = re.split(r"(?<=[.?]) (?=[A-Z])", " ".join(inspect.getdoc(value).split("\n\n")[0].split()))[0]
