@@ -58,7 +58,8 @@ from diffgen.metrics.gap import paired_difference_at
 from diffgen.metrics.scaling_laws import power_law
 from diffgen.plots import scaling as draw
 from diffgen.plots.gap import TICKS, gap_scale
-from diffgen.plots.samples import estimates, points
+from diffgen.plots.gap import estimates
+from diffgen.plots.samples import points
 from diffgen.widgets import Curves, Scrubber, Slider
 
 book.check_parameters()

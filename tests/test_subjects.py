@@ -172,3 +172,13 @@ def test_another_setting_of_a_denoiser_is_another_subject(one, other):
 def test_the_mode_of_a_module_is_no_part_of_its_identity():
     module = dg.OptimalDenoiser(torch.zeros(3, 2))
     assert dg.Subject("m", module.train(), (2,)).identity == dg.Subject("m", module.eval(), (2,)).identity
+
+
+def test_samples_of_points_are_not_cut_off_as_images_are(tmp_path):
+    points = 10 * torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    subject = dg.Subject("points", dg.OptimalDenoiser(points), (2,), results=tmp_path)
+    grid = dg.edm_sigmas(8)
+    drawn = experiments.samples(subject, 20, grid, HOW)
+    assert torch.equal(drawn, experiments.draw_samples(subject, 20, grid, HOW))
+    assert drawn.abs().max() > 5
+    assert torch.equal(experiments.samples(subject, 20, grid, HOW), drawn)

@@ -25,7 +25,6 @@ from diffgen.data.pseudo_labels import LabelName
 from diffgen.data.sources import SOURCES
 from diffgen.files import read_tensors, write_tensors
 from diffgen.nets import Network
-from diffgen.runs.folder import CONFIG_FILE, config_json
 from diffgen.runs.loop import snapshot_metadata
 from diffgen.training import HalfLife, Trainer
 
@@ -87,8 +86,7 @@ def untrained(folder: Path) -> list[dg.Snapshot]:
     config = config.with_(n_snapshots=2, first_snapshot=32)
     run, trainer = dg.RunFolder(folder / "run"), Trainer(config, config.data.load())
     (run.folder / "snapshots").mkdir(parents=True)
-    said = {"config": config_json(config), "versions": config.versions}
-    (run.folder / CONFIG_FILE).write_text(json.dumps(said))
+    run.say(config)
     for trainer.images_seen in config.snapshot_images:
         with torch.no_grad():
             for k, value in enumerate(trainer.averages["half-life-32"].module.parameters()):

@@ -20,7 +20,7 @@ from diffgen.runs.key import run_name
 from diffgen.schedule import edm_sigmas, log_sigmas
 from diffgen.sweep.run import run_sweep
 from diffgen.sweep.state import Keep
-from diffgen.training import TrainConfig, build_denoiser, classes_of
+from diffgen.training import TrainConfig, untrained
 
 Positional = Annotated[Path, tyro.conf.Positional]
 
@@ -103,9 +103,7 @@ def train(
 
 def parameter_count(config: TrainConfig) -> int:
     """How many parameters the network of a config has."""
-    split = config.data.load()
-    denoiser = build_denoiser(config, tuple(split.train.x.shape[1:]), classes_of(config, split), split.sigma_data)
-    return sum(parameter.numel() for parameter in denoiser.parameters())
+    return sum(parameter.numel() for parameter in untrained(config, config.data.load()).parameters())
 
 
 def sample(
@@ -132,7 +130,7 @@ def sample(
     """
     if output.suffix not in (".png", ".safetensors"):
         raise ValueError(f"output is {output}: give a file that ends in .png or .safetensors")
-    snapshot = _snapshot(path)
+    snapshot = _snapshots(path)[-1]
     x = experiments.draw_samples(snapshot, n, edm_sigmas(steps), Measure(seed=seed, device=device))
     if output.suffix == ".png":
         import matplotlib.pyplot as plt
@@ -175,9 +173,7 @@ def evaluate(
         output: the file to write; the terminal by default.
         device: where to compute.
     """
-    snapshots = RunFolder(path).snapshots if path.is_dir() else [_snapshot(path)]
-    if not snapshots:
-        raise FileNotFoundError(f"{path} holds no snapshot: train it first, or name a snapshot file")
+    snapshots = _snapshots(path)
     grid, split = log_sigmas(sigmas, sigma_min, sigma_max), snapshots[0].run.config.data.load()
     measure = Measure(seed=seed, device=device, n_images=n_images)
     curves = experiments.gap_curves(snapshots, split, grid, measure)
@@ -248,11 +244,12 @@ def sweep(
     )  # fmt: skip
 
 
-def _snapshot(path: Path) -> Snapshot:
-    if path.is_dir() and RunFolder(path).snapshots:
-        return RunFolder(path).snapshots[-1]
+def _snapshots(path: Path) -> list[Snapshot]:
+    """Those of a run folder, or the one of a file."""
+    if path.is_dir() and (snapshots := RunFolder(path).snapshots):
+        return snapshots
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no snapshot and holds none: train it first")
+        raise FileNotFoundError(f"{path} is no snapshot and holds none: train it first, or name a snapshot file")
     if not path.stem.isdecimal():
         raise ValueError(f"path is {path}: a snapshot of a run is called by the images seen, such as 000000051200")
-    return Snapshot(RunFolder(path.parent.parent), int(path.stem))
+    return [Snapshot(RunFolder(path.parent.parent), int(path.stem))]

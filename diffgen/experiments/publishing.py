@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,7 +17,7 @@ from torch import Tensor
 from diffgen.experiments.gap import gap_table
 from diffgen.files import read_tensors, sha256_of, write_tensors, write_whole
 from diffgen.metrics.gap import GapCurve
-from diffgen.runs import Publication, PublishedRun, RunFolder, publication_at, published_runs
+from diffgen.runs import Publication, PublishedRun, RunFolder, publication_at
 from diffgen.runs.folder import config_json
 from diffgen.runs.log import COLUMNS
 from diffgen.runs.publication import FORMAT, MANIFEST
@@ -55,21 +53,13 @@ def publish(runs: Sequence[RunFolder], root: str | Path) -> Publication:
     said = dict(before.runs) if before else {}
     for run in runs:
         said[run.name] = _write(run, folder, before)
-    written = [path for path in folder.glob("*.safetensors") if path.name.split(".")[0] in said]
-    _with_manifest(folder, said, written)
-    write_whole(folder / TABLE, _table(published_runs(folder)))
-    return _with_manifest(folder, said, [*written, folder / TABLE])
-
-
-def _with_manifest(folder: Path, said: dict[str, Any], files: Sequence[Path]) -> Publication:
-    manifest = {
-        "format": FORMAT,
-        "runs": {name: said[name] for name in sorted(said)},
-        "sha256": {path.name: sha256_of(path) for path in sorted(files)},
-    }
+    files = sorted(path for path in folder.glob("*.safetensors") if path.name.split(".")[0] in said)
+    checksums = {path.name: sha256_of(path) for path in files}
+    manifest = {"format": FORMAT, "runs": dict(sorted(said.items())), "sha256": checksums}
+    publication = Publication(str(folder), manifest)
+    write_whole(folder / TABLE, _table([PublishedRun(publication, name) for name in publication.runs]))
+    checksums[TABLE] = sha256_of(folder / TABLE)
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
-    publication = publication_at(folder)
-    assert publication is not None
     return publication
 
 
@@ -91,7 +81,7 @@ def _write(run: RunFolder, folder: Path, before: Publication | None) -> dict[str
         shutil.copyfile(last, folder / f"{run.name}.weights.safetensors")
     return {
         "config": config_json(config),
-        "versions": json.loads((run.folder / "config.json").read_text())["versions"],
+        "versions": run.versions,
         "shape": list(run.shape),
         "snapshots": [snapshot.images_seen for snapshot in snapshots],
         "training": run.metadata,
@@ -144,18 +134,13 @@ def plain_gap_curves(run: PublishedRun) -> dict[int, GapCurve]:
 
 def _table(runs: Sequence[PublishedRun]) -> bytes:
     """All plain gap curves as one tidy table, CSV: a row a run, snapshot and noise level."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    header = False
+    import pandas as pd  # slow to import
+
+    tables = []
     for run in runs:
-        curves, config = plain_gap_curves(run), run.config
-        if not curves:
-            continue
-        table = gap_table(list(curves), list(curves.values()))
-        if not header:
-            writer.writerow(["run", "data", "n_train", "network", "parameters", *table.columns])
-            header = True
-        who = [run.name, config.data.name, config.data.n_train, config.network.kind, run.metadata["parameters"]]
-        for row in table.itertuples(index=False):
-            writer.writerow([*who, *(f"{v:.6g}" if isinstance(v, float) else v for v in row)])
-    return text.getvalue().encode()
+        if curves := plain_gap_curves(run):
+            config, table = run.config, gap_table(list(curves), list(curves.values()))
+            who = {"run": run.name, "data": config.data.name, "n_train": config.data.n_train,
+                   "network": config.network.kind, "parameters": run.metadata["parameters"]}  # fmt: skip
+            tables.append(table.assign(**who)[[*who, *table.columns]])
+    return pd.concat(tables).to_csv(index=False, float_format="%.6g").encode() if tables else b""

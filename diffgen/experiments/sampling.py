@@ -34,7 +34,8 @@ def samples(
 ) -> Tensor:
     """Draw n samples of a subject by Heun's method; the i-th starts from the same noise in every subject.
 
-    They are kept as images of 256 steps, see `to_bytes`, as Fréchet distances of the literature are computed from.
+    Images are kept in 256 steps, see `to_bytes`: Fréchet distances in the literature are of such images. Points in the
+    plane have no such bounds and are kept as they are.
 
     Args:
         subject: what to sample from.
@@ -44,15 +45,17 @@ def samples(
         labels: classes, (n,), or None.
 
     Returns:
-        (n, *), on the CPU, cut off at ±1.
+        (n, *), on the CPU; images are cut off at ±1.
     """
 
     def compute() -> dict[str, Tensor]:
-        return {"samples": to_bytes(draw_samples(subject, n, sigmas, measure, labels=labels))}
+        drawn = draw_samples(subject, n, sigmas, measure, labels=labels)
+        return {"samples": to_bytes(drawn) if len(subject.shape) == 3 else drawn}
 
     classes = None if labels is None else labels.tolist()
     settings = {"n": n, "sigmas": sigmas.tolist(), "labels": classes, "seed": measure.seed}
-    return from_bytes(cached(subject, "samples", settings, compute, version=1)["samples"])
+    kept = cached(subject, "samples", settings, compute, version=1)["samples"]
+    return from_bytes(kept) if kept.dtype == torch.uint8 else kept
 
 
 def draw_samples(

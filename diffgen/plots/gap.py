@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLoc
 from torch import Tensor
 
 from diffgen.metrics.bootstrap import Onset
+from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.gap import GapCurve
 from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, Numbers, Style, training_axis
 
@@ -27,6 +28,11 @@ def band(x: Numbers, estimate: Numbers, stderr: Numbers, ax: Axes, z: float = 1.
     return ax
 
 
+def estimates(x: Numbers, values: Sequence[Estimate], ax: Axes, **style: Any) -> Axes:
+    """Estimates with their 95 % intervals, as a line with a band."""
+    return band(x, [float(v) for v in values], [v.stderr for v in values], ax, marker="o", ms=4, **style)
+
+
 def errors_over_training(
     images_seen: Sequence[int], curves: Sequence[GapCurve], i: int, ax: Axes, onset: int | None = None
 ) -> Axes:
@@ -35,9 +41,7 @@ def errors_over_training(
         ("training images", [c.train_errors[i] for c in curves], TRAIN),
         ("validation images", [c.val_errors[i] for c in curves], VAL),
     ):
-        means = [float(e.double().mean()) for e in errors]
-        stderrs = [float(e.double().std() / len(e) ** 0.5) for e in errors]
-        band(images_seen, means, stderrs, ax, color=colour, marker="o", ms=4, label=name)
+        estimates(images_seen, [Estimate.mean(e) for e in errors], ax, color=colour, label=name)
     if onset is not None:
         ax.axvline(onset, color=NEUTRAL, ls=":", lw=1.2, label="overfit onset")
     last = curves[-1]

@@ -9,13 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from diffgen.metrics.estimate import Estimate, Interval
-from diffgen.plots import GENERATED, NEUTRAL, TRAIN, Numbers, training_axis
-from diffgen.plots.gap import band
-
-
-def estimates(x: Numbers, values: Sequence[Estimate], ax: Axes, **style: Any) -> Axes:
-    """Estimates with their 95 % intervals, as a line with a band."""
-    return band(x, [float(v) for v in values], [v.stderr for v in values], ax, marker="o", ms=4, **style)
+from diffgen.plots import GENERATED, NEUTRAL, TRAIN, training_axis
+from diffgen.plots.gap import estimates
 
 
 def points(x: Sequence[float], values: Sequence[Estimate | Interval], ax: Axes, **style: Any) -> Axes:

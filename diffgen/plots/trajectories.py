@@ -13,7 +13,8 @@ from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap
 from diffgen.metrics.trajectory import RelativePosition, TrajectoryStats
 from diffgen.plots import GENERATED, LINES, NEUTRAL, TRAIN, VAL, Style, training_axis
-from diffgen.plots.samples import estimates, points
+from diffgen.plots.gap import estimates
+from diffgen.plots.samples import points
 
 Size = TypeVar("Size", int, float)
 

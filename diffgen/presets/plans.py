@@ -29,6 +29,18 @@ class Levels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """A plan that draws samples by a sampler of `n_steps`."""
+
+    n_steps: int
+
+    @property
+    def sigmas(self) -> Tensor:
+        """The sampler's grid."""
+        return edm_sigmas(self.n_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToyPlan:
     """Chapter 1. n_noise: noise draws a point."""
 
@@ -49,7 +61,7 @@ class GapPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrajectoriesPlan:
+class TrajectoriesPlan(Sampling):
     """Chapter 3.
 
     by_size: its runs by training-set size, the main one and others that share its first snapshots. disjoint_runs: runs
@@ -60,16 +72,10 @@ class TrajectoriesPlan:
     by_size: Mapping[int, TrainConfig]
     disjoint_runs: Mapping[int, TrainConfig]
     n: int
-    n_steps: int
-
-    @property
-    def sigmas(self) -> Tensor:
-        """The sampler's grid."""
-        return edm_sigmas(self.n_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScalingPlan:
+class ScalingPlan(Sampling):
     """Chapter 4: runs that are equal to `base` but for what their names say, and how each is measured.
 
     Args:
@@ -99,12 +105,6 @@ class ScalingPlan:
     levels: Levels
     n_eval: int
     n_samples: int
-    n_steps: int
-
-    @property
-    def sigmas(self) -> Tensor:
-        """The sampler's grid."""
-        return edm_sigmas(self.n_steps)
 
     def at(self, n: int, width: int) -> TrainConfig:
         """The run with so many training images and that width."""
@@ -160,7 +160,7 @@ class ScalingPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidancePlan:
+class GuidancePlan(Sampling):
     """Chapter 5.
 
     conditional: its network with classes, some rows shown without: the main run up to one of its snapshots. weights:
@@ -178,17 +178,11 @@ class GuidancePlan:
     n_eval: int
     n_samples: int
     n_trajectories: int
-    n_steps: int
     windows: tuple[int, ...]
     window_stride: int
     window_n_eval: int
     field_images: int
     field_pixels: int
-
-    @property
-    def sigmas(self) -> Tensor:
-        """The sampler's grid."""
-        return edm_sigmas(self.n_steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffgen.files import read_metadata, read_tensors
+from diffgen.files import read_metadata, read_tensors, write_whole
 from diffgen.precondition import Preconditioned
 from diffgen.runs.cache import Cache, FolderCache
 from diffgen.runs.key import run_name
@@ -146,12 +146,22 @@ class RunFolder(Run):
     def name(self) -> str:
         """From the config and the versions that it was trained with, whatever the folder is called."""
         said = self._said()
-        return run_name(_config_of(said["config"]), said["versions"])
+        return run_name(config_of(said["config"]), said["versions"])
 
     @property
     def config(self) -> TrainConfig:
         """What was trained."""
-        return _config_of(self._said()["config"])
+        return config_of(self._said()["config"])
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """The versions that it was trained with, see `TrainConfig.versions`."""
+        return self._said()["versions"]
+
+    def say(self, config: TrainConfig) -> None:
+        """Write down what is trained, and with which versions: with that the folder is a run's."""
+        said = {"config": config_json(config), "versions": config.versions}
+        write_whole(self.folder / CONFIG_FILE, json.dumps(said, indent=2).encode())
 
     def _said(self) -> dict[str, Any]:
         path = self.folder / CONFIG_FILE
@@ -223,20 +233,20 @@ class RunFolder(Run):
 
 
 @cache
-def config_type() -> Any:
-    """How configs become JSON and come back, checked."""
+def _config_type() -> Any:
     from pydantic import TypeAdapter  # slow to import
 
     return TypeAdapter(TrainConfig)
 
 
-def _config_of(said: dict[str, Any]) -> TrainConfig:
-    return config_type().validate_python(said)
+def config_of(said: dict[str, Any]) -> TrainConfig:
+    """The config back from `config_json`, checked."""
+    return _config_type().validate_python(said)
 
 
 def config_json(config: TrainConfig) -> dict[str, Any]:
     """A config as JSON."""
-    return config_type().dump_python(config, mode="json")
+    return _config_type().dump_python(config, mode="json")
 
 
 def load_denoiser(
@@ -268,7 +278,7 @@ def load_denoiser(
 
 def _load(path: Path, average: str | None, device: str | torch.device) -> Preconditioned:
     tensors, metadata = read_tensors(path)
-    config = _config_of(metadata["config"])
+    config = config_of(metadata["config"])
     names = [ema.name for ema in config.ema]
     if average is not None and average not in names:
         raise ValueError(f"average is {average!r}: {path} holds {', '.join(names)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import warnings
@@ -15,8 +14,8 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from diffgen.files import DamagedFile, read_tensors, write_tensors, write_whole
-from diffgen.runs.folder import CONFIG_FILE, RunFolder, Snapshot, config_json
+from diffgen.files import DamagedFile, read_tensors, write_tensors
+from diffgen.runs.folder import RunFolder, Snapshot, config_json
 from diffgen.runs.log import Log
 from diffgen.runs.publication import find_run
 from diffgen.training.config import TrainConfig
@@ -64,8 +63,7 @@ def train(
     trainer = Trainer(config, config.data.load(), accelerator)
     with _locked(run) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
-            said = {"config": config_json(config), "versions": config.versions}
-            write_whole(run.folder / CONFIG_FILE, json.dumps(said, indent=2).encode())
+            run.say(config)
         accelerator.wait_for_everyone()
         yield from _train(trainer, run, progress)
 

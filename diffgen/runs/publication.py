@@ -27,7 +27,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from diffgen.files import DamagedFile, read_metadata, sha256_of, write_whole
-from diffgen.runs.folder import Run, RunFolder, Snapshot, config_type
+from diffgen.runs.folder import Run, RunFolder, Snapshot, config_of
 from diffgen.runs.key import run_name
 from diffgen.runs.log import COLUMNS
 from diffgen.training.config import TrainConfig
@@ -106,7 +106,7 @@ class PublishedRun(Run):
     @property
     def config(self) -> TrainConfig:
         """What was trained."""
-        return config_type().validate_python(self._said["config"])
+        return config_of(self._said["config"])
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 
 from diffgen.data import Split
 from diffgen.loss import edm_loss
-from diffgen.training import TrainConfig, Trainer, accelerator_on, build_denoiser, classes_of
+from diffgen.training import TrainConfig, Trainer, accelerator_on, classes_of, untrained
 
 LIBRARIES = 400e6
 """Bytes of a process that has loaded torch, pandas and this package, and trained something tiny."""
@@ -36,7 +36,7 @@ def size_of(config: TrainConfig, split: Split) -> Size:
 
     That is the difference of two images and one, for weights are kept too, once.
     """
-    denoiser = build_denoiser(config, tuple(split.train.x.shape[1:]), classes_of(config, split), split.sigma_data)
+    denoiser = untrained(config, split)
     points, labels = split.train.x, split.train.labels if classes_of(config, split) else None
 
     def saved(n: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from diffgen.files import write_whole
 from diffgen.runs import RunFolder, find_run, train
-from diffgen.runs.folder import config_type
+from diffgen.runs.folder import config_of
 from diffgen.runs.key import run_name
 from diffgen.sweep.engine import end_with
 from diffgen.sweep.load import load
@@ -28,7 +28,7 @@ def work(plan: dict[str, Any], label: str) -> None:
     Of two sweeps that want the same at once, one trains and measures while the other waits.
     """
     sweep = load(plan["name"], plan["seed"])  # also for what its file does when it is imported
-    config, root = config_type().validate_python(plan["runs"][label]["config"]), Path(plan["root"])
+    config, root = config_of(plan["runs"][label]["config"]), Path(plan["root"])
     run = find_run(config, root)
     print(f"training {run_name(config)}", flush=True)
     snapshots = list(train(config, root=root, device=plan["device"], progress=False))

@@ -2,6 +2,9 @@
 
 from diffgen.training.config import TrainConfig
 from diffgen.training.ema import HalfLife, PowerFunction
-from diffgen.training.trainer import Trainer, accelerator_on, build_denoiser, classes_of
+from diffgen.training.trainer import Trainer, accelerator_on, build_denoiser, classes_of, untrained
 
-__all__ = ["HalfLife", "PowerFunction", "TrainConfig", "Trainer", "accelerator_on", "build_denoiser", "classes_of"]
+__all__ = [
+    "HalfLife", "PowerFunction", "TrainConfig", "Trainer", "accelerator_on", "build_denoiser", "classes_of",
+    "untrained",
+]  # fmt: skip

@@ -37,6 +37,11 @@ def build_denoiser(config: TrainConfig, shape: tuple[int, ...], classes: int, si
         return Preconditioned(config.network.build(torch.Size(shape), classes), sigma_data)
 
 
+def untrained(config: TrainConfig, split: Split) -> Preconditioned:
+    """The `build_denoiser` for data."""
+    return build_denoiser(config, tuple(split.train.x.shape[1:]), classes_of(config, split), split.sigma_data)
+
+
 def batch_order(seed: int, n: int, seen: int, batch: int) -> Tensor:
     """Which training images are number seen, …, seen + batch − 1: every epoch is a permutation of its own."""
     number = torch.arange(seen, seen + batch)
@@ -108,7 +113,7 @@ class Trainer:
         self.classes = classes_of(config, split)
         labels = split.train.labels if self.classes else None
         self.labels = None if labels is None else labels.to(self.device)
-        self.denoiser = build_denoiser(config, tuple(self.x.shape[1:]), self.classes, split.sigma_data).to(self.device)
+        self.denoiser = untrained(config, split).to(self.device)
         self.averages = {average.name: averaged(self.denoiser, average, config.batch) for average in config.ema}
         self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.learning_rate, fused=True)
         self.model = self.accelerator.prepare_model(self.denoiser)
