@@ -283,7 +283,7 @@ def position_in_words(n: int) -> str:
     at = position_in_window(n)
     if at.value != at.value:
         return "not defined, for noisy training and noisy validation images are not told apart there"
-    words = ("nearer to training", "nearer to validation", "on neither side of the middle for sure")
+    words = ("nearer to training", "nearer to validation", "not told apart from the middle")
     return f"{at.value:.2f} (95 % interval {at.low:.2f} to {at.high:.2f}), {verbally(at, *words, 0.5)}"
 
 

@@ -244,8 +244,8 @@ axes[0].legend(title="training images", fontsize=7)
 glue("ratio_law", exponent(ratio_law), display=False)
 
 # %% [markdown]
-# On the right, colours are those of the left and each width has its mark. The power law through the gaps that are above 0
-# for sure has the exponent {glue:text}`ratio_law`. Points of different colours that lie above one another at equal
+# On the right, colours are those of the left and each width has its mark. The power law through the gaps whose interval
+# lies above 0 has the exponent {glue:text}`ratio_law`. Points of different colours that lie above one another at equal
 # abscissa mean that the ratio is not all that counts.
 #
 # ## Labels

@@ -485,7 +485,7 @@ draw.peaks_of_windows(tops, *axes[1:])
 
 # %% tags=["hide-input"]
 half = min(plan.windows, key=lambda size: abs(size - side / 2))
-clear = [size for size in plan.windows if tops[size].height.low > 0]  # whose gap has a top for sure
+clear = [size for size in plan.windows if tops[size].height.low > 0]  # the interval of the peak excludes 0
 lower, _ = peak_change(narrow[half], narrow[side], seed=seed)
 shift = dg.Estimate(float("nan"), float("nan"), plan.window_n_eval)  # not compared where there is no top
 for narrowest in clear[:1]:
@@ -494,7 +494,7 @@ there = narrow[side].index(tops[side].sigma.value)
 apart = {size: (narrow[size].val_errors - narrow[size].train_errors)[there] for size in (half, side)}
 difference = dg.Estimate.mean(apart[half] - apart[side])  # G without its denominator
 words = ("higher", "lower", "not measurably different")
-sigma_says = "no window's gap has a top for sure, so its place is not compared" if not clear else (
+sigma_says = "no window has a peak whose interval excludes 0, so its noise level is not compared" if not clear else (
     f"with the narrowest of these, {clear[0]} pixels, the logarithm of σ at the peak changes by {shift.format('+.2f')}: "
     f"the place is {verbally(shift, *words)}")  # fmt: skip
 for key, value in {
@@ -507,7 +507,7 @@ for key, value in {
 
 # %% [markdown]
 # At about half the side, {glue:text}`half` of {glue:text}`side` pixels, the peak is {glue:text}`lower_says`: it changes by
-# {glue:text}`lower`. The gap has a top for sure with {glue:text}`clear`; {glue:text}`sigma_says`.
+# {glue:text}`lower`. The interval of the peak excludes 0 with {glue:text}`clear`; {glue:text}`sigma_says`.
 #
 # Mind what the comparison is. This network was trained on whole images and never saw a window, nor an image that ends
 # where a window does; windows start every {glue:text}`stride` pixels, so a pixel at the border lies in fewer of them. At
@@ -613,8 +613,8 @@ glue("advice_alarm", f"{sharper[0] / sharper[1]:.1f}", display=False)
 #
 # Two numbers decide C10, for each kind of guidance, both at the weight nearest to 1: how much the gap of the samples
 # changes, and by how much that exceeds the change of the denoiser's peak. C11 is decided by the window of half the side,
-# once as the claim has it and once without the denominator of $G$; for the place by the narrowest window whose gap has a
-# top for sure, if there is one.
+# once as the claim has it and once without the denominator of $G$; for the place by the narrowest window with a peak
+# whose interval excludes 0, if there is one.
 
 # %% tags=["hide-input"]
 claims = []

@@ -87,8 +87,8 @@ def test_formulas_keep_their_lines():
 def test_every_public_name_is_in_the_inventory_of_the_site(site):
     with (site / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", posixpath.join)
-    found = {name for kind, entries in inventory.items() if kind.startswith("py:") for name in entries}
-    assert names().entries - found == set()
+    listed = {name for kind, entries in inventory.items() if kind.startswith("py:") for name in entries}
+    assert names().entries - listed == set()
 
 
 @on_the_site

@@ -132,16 +132,16 @@ def rst(lines: Iterable[str], link: Link) -> Iterator[str]:
 def inline(text: str, link: Link) -> str:
     """Plain text with names in backticks, as reStructuredText that looks the same."""
     out, end = "", 0
-    for found in MARKUP.finditer(text):
-        name, emphasized, string = found.groups()
+    for match in MARKUP.finditer(text):
+        name, emphasized, string = match.groups()
         entry = link(name) if name else None
-        out += escaped(text[end : found.start()])
+        out += escaped(text[end : match.start()])
         out += "\\ " if out and not out[-1].isspace() else ""
         if emphasized:
             out += f"*{escaped(emphasized)}*"
         else:
             out += f":py:obj:`{name} <{entry}>`" if entry else f"``{name or string}``"
-        end = found.end()
+        end = match.end()
         out += "\\ " if text[end : end + 1].strip() else ""
     return NUMBER.sub(r"\1\\ ", out + escaped(text[end:]))
 
@@ -178,12 +178,12 @@ def _owner(scope: str) -> object:
 def parameters(value: object) -> list[str]:
     """The names of a function's parameters, or of a class's parameters and attributes."""
     try:
-        found = [*inspect.signature(value).parameters] if callable(value) else []
+        known = [*inspect.signature(value).parameters] if callable(value) else []
     except ValueError:
-        found = []
+        known = []
     if inspect.isclass(value):
-        found += [*inspect.get_annotations(value), *getattr(value, "_traits", ())]
-    return found
+        known += [*inspect.get_annotations(value), *getattr(value, "_traits", ())]
+    return known
 
 
 def _docstring(app, what, name, value, options, lines):

@@ -1,4 +1,4 @@
-"""Measures of subjects, kept beside them: of a snapshot, of a stranger's model, of anything with a name.
+"""Measures of subjects, kept beside them: of a snapshot, of somebody else's model, of anything with a name.
 
 Each takes a `Subject` and a `Measure` and returns what the pure functions of `diffgen.metrics` make of it.
 """

@@ -72,7 +72,7 @@ def gap_curves(
 
 
 def gap_table(images_seen: Sequence[int], curves: Sequence[GapCurve]) -> pd.DataFrame:
-    """Gap curves as a tidy table: a row a snapshot, by the images that it has seen, and noise level."""
+    """Gap curves as a tidy table: one row for each snapshot (by images seen) and noise level."""
     import pandas as pd  # slow to import
 
     return pd.concat(

@@ -1,4 +1,4 @@
-"""Publishing runs: what was computed from them, without most weights, in one file a run and a manifest of all.
+"""Publishing runs: what was computed from them, without most weights, in one file for each run and a manifest of all.
 
 `diffgen.runs.publication` says what such a folder holds, and reads it.
 """
@@ -133,7 +133,7 @@ def plain_gap_curves(run: PublishedRun) -> dict[int, GapCurve]:
 
 
 def _table(runs: Sequence[PublishedRun]) -> bytes:
-    """All plain gap curves as one tidy table, CSV: a row a run, snapshot and noise level."""
+    """All plain gap curves as one tidy table, CSV: a row for each run, snapshot and noise level."""
     import pandas as pd  # slow to import
 
     tables = []

@@ -25,7 +25,7 @@ VERSION = 1
 
 
 class RunMetrics(NamedTuple):
-    """What is known of a run, a row a snapshot.
+    """What is known of a run, one entry for each snapshot.
 
     snapshots; images_seen; raw: gap curves; curves: adjusted, or raw where the training set is smaller than the images
     to be evaluated; memorized: memorized fraction; null: that of validation images; sample_gap: of nearest neighbours,
@@ -130,7 +130,7 @@ def last_gap_difference(a: RunMetrics, b: RunMetrics, sigma: float) -> Estimate:
 def _of_samples(
     snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure, features: FeatureMap
 ) -> dict[str, Tensor]:
-    """What is measured of a snapshot's samples, a number a sample."""
+    """What is measured of a snapshot's samples, one number for each sample."""
     labels = None
     if snapshot.run.config.conditional and split.val.labels is not None:
         labels = split.val.labels[torch.arange(n) % len(split.val)]

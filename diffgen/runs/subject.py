@@ -15,7 +15,7 @@ from diffgen.runs.cache import Cache, FolderCache, MemoryCache
 
 
 class Subject:
-    """A denoiser that is measured: a network of one's own, a closed form, a stranger's model. A `Snapshot` is one.
+    """A denoiser that is measured: your own network, a closed form, somebody else's model. A `Snapshot` is one.
 
     All measures of `diffgen.experiments` take any subject and keep what they compute, by the subject's identity and
     their settings. The identity of a torch module holds a hash of its parameters and of its plain attributes, such as a
