@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from diffgen import loss
 from diffgen.metrics import gap
-from diffgen.training import trainer
+from diffgen.training import randomness, trainer
 
 REMEDY = "raise the version beside what moved (or undo the change), then run tools/golden.py"
 
@@ -48,7 +48,7 @@ def test_every_cached_measure_has_a_number(written):
     [
         (loss, "edm_weight", lambda f: lambda s, d: 1.01 * f(s, d), "unet on fashion_mnist"),
         (trainer, "batch_order", lambda f: lambda *key: f(*key).flip(0), "mlp on the circle"),
-        (trainer, "NOISE", lambda stream: stream + 7, "dit on fashion_mnist"),
+        (randomness, "NOISE", lambda stream: stream + 7, "dit on fashion_mnist"),
         (gap, "fixed_noise", lambda f: lambda *key: 1.001 * f(*key), "gap"),
     ],
 )

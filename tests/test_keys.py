@@ -18,13 +18,13 @@ from diffgen.runs.key import non_defaults, run_name
 from diffgen.training import config as training_config
 
 KEYS = {
-    "plain": "fashion_mnist-14-n1024-unet-dc117286d7",
-    "numbers": "fashion_mnist-14-n1024-unet-11aa18956a",
-    "nested": "fashion_mnist-14-n1024-unet-59b4feecf7",
-    "transformer": "fashion_mnist-14-n1024-dit-72af19bc2f",
-    "toy": "circle-n10-mlp-f6cf21caf0",
-    "random labels": "fashion_mnist-28-n9-unet-18bd9949cf",
-    "result": "gap-000000000064-07e8faa119",
+    "plain": "fashion_mnist-14-n1024-unet-0c856afba6",
+    "numbers": "fashion_mnist-14-n1024-unet-579c8fe117",
+    "nested": "fashion_mnist-14-n1024-unet-e80ce43b99",
+    "transformer": "fashion_mnist-14-n1024-dit-875fc12a90",
+    "toy": "circle-n10-mlp-5669b3e2c4",
+    "random labels": "fashion_mnist-28-n9-unet-09a110aca3",
+    "result": "gap-000000000064-341f025045",
 }
 
 
@@ -79,8 +79,11 @@ def test_other_classifier_weights_are_other_labels_and_other_features(monkeypatc
 
 def test_a_raised_version_is_another_run(monkeypatch):
     config, before = tiny(total_images=64), run_name(tiny(total_images=64))
-    monkeypatch.setattr(training_config, "VERSION", training_config.VERSION + 1)
+    streamed = config.with_(noise="streamed")
+    assert run_name(streamed) != before
+    monkeypatch.setitem(training_config.VERSION, "counted", 99)
     assert run_name(config) != before
+    assert run_name(streamed) == run_name(tiny(total_images=64).with_(noise="streamed")), "the others keep their names"
     monkeypatch.undo()
     assert run_name(config) == before
     monkeypatch.setattr(type(config.network), "version", 99)

@@ -15,7 +15,7 @@ from diffgen.runs import RunFolder, find_run, loop
 from diffgen.runs.folder import config_json, config_of
 from diffgen.training import Trainer
 from diffgen.training.ema import HalfLife, PowerFunction, averaged
-from diffgen.training.trainer import batch_order
+from diffgen.training.randomness import batch_order
 
 
 def small(**changes):

@@ -57,6 +57,7 @@ def configs() -> dict[str, dg.TrainConfig]:
     for k, labels in enumerate(get_args(LabelName)):
         labelled = dg.DataConfig(size=14, n_train=64, n_val=64, labels=labels, n_labels=5, seed=k)
         runs[f"mlp with {labels}"] = _tiny(labelled, small["mlp"], conditional=True)
+    runs["unet, streamed"] = _tiny(images["fashion_mnist"], small["unet"], noise="streamed")
     return runs | {"mlp on the circle": _tiny(dg.ToyConfig(), small["mlp"])}
 
 
@@ -114,8 +115,9 @@ def of_measures(folder: Path) -> Golden:
     experiments.receptive_fields(last, split.val[:2], sigmas, how, pixels=3)
     experiments.measure_run([last], split, sigmas, 12, grid, None, how)
     golden: Golden = {}
-    for path in sorted(folder.glob("*/results/*.safetensors")):
-        result, metadata = read_tensors(path)
+    kept = [read_tensors(path) for path in folder.glob("*/results/*.safetensors")]
+    # in an order that does not depend on the name of the run
+    for result, metadata in sorted(kept, key=lambda pair: json.dumps(pair[1]["settings"], sort_keys=True)):
         entry = golden.setdefault(metadata["measure"], {"version": metadata["version"], "values": []})
         entry["values"] += [number for key in sorted(result) for number in _summary(result[key])]
     return golden

@@ -114,7 +114,7 @@ def standard(seed: int = 0) -> Preset:
     train = TrainConfig(
         data=data, network=UNetConfig(channels=24, multipliers=(1, 2, 4)),
         total_images=500_000, batch=64, learning_rate=2e-3, warmup=4_096, decay=200_000, ema=(HalfLife(images=10_000),),
-        n_snapshots=8, first_snapshot=8_192, precision="bf16", seed=seed,
+        n_snapshots=8, first_snapshot=8_192, precision="bf16", noise="streamed", seed=seed,
     )  # fmt: skip
     small = UNetConfig(channels=8, multipliers=(1, 2, 4))
     levels, transformer = Levels(n=18, sigma_min=0.02, sigma_max=40), DiTConfig(patch=4, width=96, depth=5)

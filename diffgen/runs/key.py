@@ -51,12 +51,16 @@ def hashed(value: Any) -> str:
 
 
 def non_defaults(value: Any) -> Any:
-    """A config as JSON: the names of its classes, and those of their fields that differ from their defaults."""
+    """A config as JSON: the names of its classes, and those of their fields that differ from their defaults.
+
+    A field that a version stands for (`metadata={"versioned": True}`) is left out: the version is in the key.
+    """
     if isinstance(value, tuple | list):
         return [non_defaults(item) for item in value]
     if not is_dataclass(value) or isinstance(value, type):
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    given = {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != _default(f)}
+    told = [f for f in fields(value) if not f.metadata.get("versioned")]
+    given = {f.name: getattr(value, f.name) for f in told if getattr(value, f.name) != _default(f)}
     return {type(value).__name__: {name: non_defaults(item) for name, item in given.items()}}
 
 

@@ -13,8 +13,8 @@ from diffgen.nets import Network, UNetConfig
 from diffgen.schedule import LogNormal
 from diffgen.training.ema import Average, HalfLife
 
-VERSION = 1
-"""Raised by hand when equal configs train to other weights; the golden test holds it."""
+VERSION = {"streamed": 1, "counted": 2}
+"""By how noise is drawn. Raised by hand when equal configs train to other weights; the golden test holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class TrainConfig:
         precision: "no" computes in float32, "bf16" the network in bfloat16 where that is safe (autocast) and where the
             device has instructions for it (`has_bf16`), else in float32 too. Weights, loss and averages are float32
             either way. On a CPU it pays for U-Nets, not for small transformers (benchmarks/training.py).
+        noise: "counted" draws for each image by its number, on the device, the same on all devices and however many
+            processes share a batch; "streamed" draws for each batch, on the CPU, as runs were trained before version 2.
         seed: of the weights, the order and the noise (the split has its own).
 
     Raises:
@@ -60,6 +62,7 @@ class TrainConfig:
     conditional: bool = False
     label_dropout: float = 0.1
     precision: Literal["no", "bf16"] = "no"
+    noise: Literal["counted", "streamed"] = field(default="counted", metadata={"versioned": True})
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +80,8 @@ class TrainConfig:
             raise ValueError(f"label_dropout is {self.label_dropout:g}: it is a probability")
         if self.precision not in ("no", "bf16"):
             raise ValueError(f"precision is {self.precision!r}: it is 'no' (float32) or 'bf16'")
+        if self.noise not in VERSION:
+            raise ValueError(f"noise is {self.noise!r}: it is {' or '.join(map(repr, sorted(VERSION)))}")
 
     @property
     def snapshot_images(self) -> list[int]:
@@ -91,7 +96,7 @@ class TrainConfig:
     @property
     def versions(self) -> dict[str, Any]:
         """The versions of all that decides what it trains to, beside what it says: a part of a run's key."""
-        return {"training": VERSION, "network": self.network.version, **self.data.versions}
+        return {"training": VERSION[self.noise], "network": self.network.version, **self.data.versions}
 
     def learning_rate_at(self, images_seen: int) -> float:
         """The learning rate once so many images have been seen."""

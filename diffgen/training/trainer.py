@@ -15,13 +15,10 @@ from diffgen.precondition import Preconditioned
 from diffgen.rng import generator
 from diffgen.training.config import TrainConfig
 from diffgen.training.ema import averaged
+from diffgen.training.randomness import WEIGHTS, batch_order, draws
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-ORDER, NOISE, WEIGHTS = range(3)
-"""First key of the three streams of randomness: order of the images, noise, initial weights and dropout."""
-
 
 def classes_of(config: TrainConfig, split: Split) -> int:
     """Number of classes that the network is told of, 0 if it is unconditional."""
@@ -40,18 +37,6 @@ def build_denoiser(config: TrainConfig, shape: tuple[int, ...], classes: int, si
 def untrained(config: TrainConfig, split: Split) -> Preconditioned:
     """The `build_denoiser` for data."""
     return build_denoiser(config, tuple(split.train.x.shape[1:]), classes_of(config, split), split.sigma_data)
-
-
-def batch_order(seed: int, n: int, seen: int, batch: int) -> Tensor:
-    """Which training images are number seen, …, seen + batch − 1: every epoch is a permutation of its own."""
-    number = torch.arange(seen, seen + batch)
-    epochs = number // n
-    return torch.cat(
-        [
-            torch.randperm(n, generator=generator(seed, ORDER, int(epoch)))[number[epochs == epoch] % n]
-            for epoch in epochs.unique()
-        ]
-    )
 
 
 def has_bf16(device: str | torch.device = "cpu") -> bool:
@@ -88,10 +73,10 @@ def accelerator_on(device: str | torch.device = "cpu", precision: str = "no") ->
 class Trainer:
     """A training run in memory. Iterating does steps; between steps it can be saved, restored and looked at.
 
-    Order, noise levels, noise and dropout of a step depend on (seed, images seen) alone, and nothing else in the state
-    is random. So a run that was saved and restored goes on exactly as if it had never stopped. With several processes
-    each takes its rows of the same batch and noise, and gradients are averaged: equal to one process up to rounding,
-    and to the masks of dropout, which each process draws for its own rows.
+    Which image is seen as number k, with which noise level and noise, depends on (seed, k) alone, and nothing else in
+    the state is random. So a run that was saved and restored goes on exactly as if it had never stopped, and a GPU sees
+    the noise that a CPU sees. With several processes each takes its rows of the same batch, and gradients are averaged:
+    equal to one process up to rounding, and to the masks of dropout, which each process draws for its own rows.
 
     Args:
         config: what to train.
@@ -126,22 +111,19 @@ class Trainer:
 
     def step(self) -> Tensor:
         """One step of the optimizer and of the averages; returns the mean loss of the batch, ()."""
-        config, noise = self.config, generator(self.config.seed, NOISE, self.images_seen)
-        process, processes = self.accelerator.process_index, self.accelerator.num_processes
-
-        def mine(rows: Tensor) -> Tensor:  # everything is drawn for the whole batch
-            return rows[process::processes].to(self.device)
-
-        index = mine(batch_order(config.seed, len(self.x), self.images_seen, config.batch))
+        config, accelerator = self.config, self.accelerator
+        process, processes = accelerator.process_index, accelerator.num_processes
+        order = batch_order(config.seed, len(self.x), self.images_seen, config.batch)
+        index = order[process::processes].to(self.device)
         y, labels = self.x[index], None
-        sigma = mine(config.sigma(torch.randn(config.batch, generator=noise)))
-        n = mine(torch.randn(config.batch, *y.shape[1:], generator=noise))
+        drawn = draws(
+            config, self.images_seen, y.shape[1:], process=process, processes=processes, device=self.device
+        )  # fmt: skip
         if self.labels is not None:
-            hidden = mine(torch.rand(config.batch, generator=noise) < config.label_dropout)
-            labels = self.labels[index].masked_fill(hidden, -1)
+            labels = self.labels[index].masked_fill(drawn.hidden, -1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(noise.initial_seed() + process)  # dropout draws from the global stream
-            loss = edm_loss(self.model, y, sigma, n, self.denoiser.sigma_data, labels).mean()
+            torch.manual_seed(drawn.dropout)  # dropout draws from the global stream
+            loss = edm_loss(self.model, y, drawn.sigma, drawn.n, self.denoiser.sigma_data, labels).mean()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.denoiser.parameters(), config.clip)
         for group in self.optimizer.param_groups:
