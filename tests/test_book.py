@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from diffgen import book
 from diffgen.book import execute
-from diffgen.book.claims import FAILS, HOLDS, INCONCLUSIVE, Ledger
+from diffgen.book.claims import BIASED, FAILS, HOLDS, INCONCLUSIVE, POWERLESS, Ledger
 from diffgen.cli import app as cli
+from diffgen.metrics.estimate import Interval
 from diffgen.runs.publication import FORMAT, publication_at
 
 PARAMETERS = """\
@@ -248,6 +249,46 @@ def test_a_verdict_is_where_the_interval_lies(numbers, threshold):
     assert {claim.verdict, opposite.verdict} in ({HOLDS, FAILS}, {INCONCLUSIVE})
 
 
+def beside(low, high, **more):
+    return book.Beside("", Interval((low + high) / 2, low, high), **more)
+
+
+@given(numbers=st.tuples(NUMBERS, NUMBERS), threshold=NUMBERS)
+def test_a_control_and_a_null_are_judged_as_the_claim_is(numbers, threshold):
+    low, high = sorted(numbers)
+    own = book.Claim("C1", "", "", (low + high) / 2, low, high, above=threshold)
+    other = book.Claim("C1", "", "", threshold + 1, threshold + 1, threshold + 1, above=threshold,
+                       control=beside(low, high), null=beside(low, high))  # fmt: skip
+    assert other.of_control == other.of_null == own.verdict
+    assert other.verdict != HOLDS, "no number fails as a control and is undecided as a null"
+
+
+@pytest.mark.parametrize(
+    ("control", "null", "verdict"),
+    [
+        ((-2, -1), (-1, 1), HOLDS),
+        ((-1, 1), (-1, 1), POWERLESS),  # a control that is not told from the threshold
+        ((1, 2), (-1, 1), POWERLESS),  # a copier would pass as well
+        ((-2, -1), (1, 2), BIASED),
+        ((-2, -1), (-2, -1), BIASED),
+    ],
+)
+def test_a_number_without_power_decides_nothing(control, null, verdict):
+    claim = book.Claim("C1", "", "", 2, 1, 3, above=0, control=beside(*control), null=beside(*null))
+    assert claim.verdict == verdict
+    assert book.Claim("C1", "", "", -2, -3, -1, above=0, control=beside(-2, -1), null=beside(-1, 1)).verdict == FAILS
+
+
+def test_without_its_premise_a_claim_is_undecided():
+    there, absent = Interval(1, 0.5, 2), Interval(0.1, -0.1, 0.3)
+    assert book.Claim("C5", "", "", 0, -0.1, 0.1, below=0.5, premise=there).verdict == HOLDS
+    assert book.Claim("C5", "", "", 0, -0.1, 0.1, below=0.5, premise=absent).verdict == INCONCLUSIVE
+    unknown = Interval(*3 * [float("nan")])
+    assert book.Claim("C5", "", "", 0, -0.1, 0.1, below=0.5, premise=unknown).verdict == INCONCLUSIVE
+    null = beside(-0.1, 0.1, premise=absent)
+    assert book.Claim("C5", "", "", 0, -0.1, 0.1, below=0.5, premise=there, null=null).verdict == HOLDS
+
+
 def test_what_was_not_measured_is_inconclusive():
     assert book.Claim("C1", "", "", float("nan"), 0, 1, above=-5).verdict == INCONCLUSIVE
 
@@ -266,10 +307,12 @@ def test_a_claim_that_makes_no_sense_is_refused(arguments, words):
 
 
 def test_ledger_shows_formulas_escapes_the_rest_and_comes_back_from_its_json():
-    ledger = Ledger([book.Claim("C1", "$G<1$ & <more>", "slope", 1, 0.5, 2, above=0)])
+    control = book.Beside("64 images", Interval(-1, -2, -0.5), premise=Interval(1, 0.5, 2))
+    ledger = Ledger([book.Claim("C1", "$G<1$ & <more>", "slope", 1, 0.5, 2, above=0, control=control, null=None)])
     html = ledger._repr_html_()
     assert r"\(G&lt;1\) &amp; &lt;more&gt;" in html
     assert '<span class="verdict holds">holds</span>' in html
+    assert "64 images: -1 [-2, -0.5], fails" in html
     assert Ledger.loads(ledger.dumps()).claims == ledger.claims
 
 

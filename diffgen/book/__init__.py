@@ -1,7 +1,7 @@
 """The book: chapters as programs, their parameters, and the ledger of claims. The only package that knows notebooks."""
 
 from diffgen.book.chapter import ledger, run_link
-from diffgen.book.claims import Claim, Ledger, verbally
+from diffgen.book.claims import Beside, Claim, Ledger, verbally
 from diffgen.book.execute import (
     ChapterError,
     chapters,
@@ -15,7 +15,7 @@ from diffgen.book.execute import (
 from diffgen.book.parameter import Parameter, ParameterError, declared, parameters, validate
 
 __all__ = [
-    "ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters", "declared",
+    "Beside", "ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters", "declared",
     "execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter", "run_link", "validate",
     "verbally", "versions",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from diffgen.training.randomness import WEIGHTS, batch_order, draws
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+
 def classes_of(config: TrainConfig, split: Split) -> int:
     """Number of classes that the network is told of, 0 if it is unconditional."""
     if not config.conditional or split.train.labels is None:
