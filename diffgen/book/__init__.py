@@ -15,7 +15,7 @@ from diffgen.book.execute import (
 from diffgen.book.parameter import Parameter, ParameterError, declared, parameters, validate
 
 __all__ = [
-    "Beside", "ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters", "declared",
-    "execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter", "run_link", "validate",
-    "verbally", "versions",
+    "Beside", "ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters",
+    "declared", "execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter", "run_link",
+    "validate", "verbally", "versions",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """Claims of the paper and what was measured of them: an interval, a threshold, a control, a null, a verdict.
 
 A verdict is computed, never written by hand: it follows from where the interval lies. And it counts only if the same
-number could have said otherwise: beside each claim stands a *control*, for which the claim is known to be false and must
-fail, and a *null*, of which nothing can be true and which must stay undecided. `diffgen.book.ledger` shows the claims in
-a chapter, the page of claims gathers those of all chapters.
+number could have said otherwise: beside each claim stands a *control*, for which the claim is known to be false and
+must fail, and a *null*, of which nothing can be true and which must stay undecided. `diffgen.book.ledger` shows the
+claims in a chapter, the landing page gathers those of all chapters.
 """
 
 import html
@@ -130,12 +130,12 @@ class Claim:
     @property
     def of_control(self) -> str | None:
         """The verdict on the control, which must be `FAILS`; None if there is none."""
-        return self.control and self.verdict_on(self.control.measured, self.control.premise)
+        return None if self.control is None else self.verdict_on(self.control.measured, self.control.premise)
 
     @property
     def of_null(self) -> str | None:
         """The verdict on the null, which must be `INCONCLUSIVE`; None if there is none."""
-        return self.null and self.verdict_on(self.null.measured, self.null.premise)
+        return None if self.null is None else self.verdict_on(self.null.measured, self.null.premise)
 
     @property
     def verdict(self) -> str:
