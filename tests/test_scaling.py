@@ -8,9 +8,11 @@ from conftest import tiny
 
 import diffgen as dg
 from diffgen import experiments
+from diffgen.data import Points, Split
 from diffgen.experiments import Measure, gap, scaling
 from diffgen.features import classifier_features
-from diffgen.metrics.gap import paired_difference_at
+from diffgen.metrics.control_variate import control_variate_adjusted
+from diffgen.metrics.gap import GapCurve, paired_difference_at
 from diffgen.metrics.scaling_laws import crossing_time
 from diffgen.presets import Levels, ScalingPlan
 
@@ -81,6 +83,65 @@ def test_a_difference_is_over_common_images_and_of_errors_of_one_kind(root):
     both = [measured(name, root) for name in ("n24-width4", "n24-width8")]
     expected = paired_difference_at(both[0].curves[-1], both[1].curves[-1], sigma)
     assert float(experiments.last_gap_difference(*both, sigma)) == pytest.approx(float(expected))
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """A split whose validation images happen to be the hard ones of their labels, at equal distance from the mean."""
+    random = torch.Generator().manual_seed(0)
+
+    def part(n, spread):
+        labels = torch.arange(n) % 4
+        corners = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]).repeat(1, 2)
+        x = corners[labels] + spread * torch.randn(n, 4, generator=random)
+        return Points((x * 2 / x.norm(dim=1, keepdim=True)).reshape(n, 1, 2, 2), labels)
+
+    return Split(part(60, 0.3), part(60, 0.5), part(400, 0.4))
+
+
+def test_a_network_that_knows_labels_only_has_no_gap_beside_a_reference_that_does(labelled):
+    """At σ = 50 the best guess is the mean of the label: its raw gap is luck, which unlabelled means do not see."""
+    how, sigmas = Measure(n_images=60, progress=False), torch.tensor([50.0, 100.0])
+    reference = experiments.label_reference(labelled, sigmas, how)
+    means = torch.stack([labelled.holdout.x[labelled.holdout.labels == c].mean(0) for c in range(4)])
+    errors = [(p.x - means[p.labels]).square().flatten(1).mean(1).expand(2, -1) for p in (labelled.train, labelled.val)]
+    curve = GapCurve(sigmas, *errors)
+    assert curve.gap.min() > 0.3
+    assert reference.gap.tolist() == pytest.approx(curve.gap.tolist(), rel=0.05)
+    plain, beside = (experiments.label_adjusted([curve], labelled, told, None, how)[0] for told in (False, True))
+    assert plain.gap.min() > 0.3
+    assert beside.gap.abs().max() < 0.02
+
+
+def test_two_references_are_a_regression_on_both(labelled):
+    random = torch.Generator().manual_seed(1)
+    a, b, own = (torch.rand(2, 1, 80, generator=random).double() for _ in range(3))
+    curve = GapCurve(torch.ones(1), *(1 + 2 * a + 3 * b))
+    first, second = GapCurve(torch.ones(1), *a), GapCurve(torch.ones(1), *b)
+    assert control_variate_adjusted(curve, first, second).gap.abs().max() < 1e-12
+    assert control_variate_adjusted(curve, first).gap.abs().max() > 1e-4
+    twice = control_variate_adjusted(curve, first, first)  # slopes that are not unique
+    torch.testing.assert_close(twice.val_errors, control_variate_adjusted(curve, first).val_errors)
+    with pytest.raises(ValueError, match="references is empty"):
+        control_variate_adjusted(GapCurve(torch.ones(1), *own))
+
+
+def test_labels_of_the_holdout_are_needed(labelled):
+    bare = without_labels(labelled)
+    with pytest.raises(ValueError, match="split has no holdout with labels"):
+        experiments.label_reference(bare, torch.ones(1))
+
+
+def test_distances_of_samples_to_both_splits_are_of_equally_many(root):
+    config, (*_, last) = PLAN.runs["classes"], dg.train(PLAN.runs["classes"], root=root, progress=False)
+    split = config.data.load()
+    distances = experiments.sample_distances(last, split, 40, PLAN.sigmas, HOW)
+    x = experiments.draw_samples(last, 40, PLAN.sigmas, HOW, labels=split.val.labels[torch.arange(40) % 32])
+    for distance, part in zip(distances, (split.train, split.val), strict=True):
+        of = classifier_features(part.x[:24])
+        assert float(distance) == pytest.approx(dg.frechet_distance(classifier_features(x), of), rel=1e-6)
+        assert distance.stderr > 0
+    assert experiments.sample_distances(last, split, 40, PLAN.sigmas, HOW) == distances
 
 
 def test_times_are_those_of_the_laws(root):

@@ -9,7 +9,15 @@ from diffgen.experiments.measure import Measure
 from diffgen.experiments.publishing import publish
 from diffgen.experiments.receptive_field import receptive_fields
 from diffgen.experiments.sampling import denoised_images, draw_samples, frechet_gap_of, initial_noise, samples
-from diffgen.experiments.scaling import RunMetrics, last_gap_difference, measure_run
+from diffgen.experiments.scaling import (
+    RunMetrics,
+    comparable_curves,
+    label_adjusted,
+    label_reference,
+    last_gap_difference,
+    measure_run,
+    sample_distances,
+)
 from diffgen.experiments.subject import guided, switched, windowed
 from diffgen.experiments.trajectories import (
     example_trajectories,
@@ -20,8 +28,9 @@ from diffgen.experiments.trajectories import (
 )
 
 __all__ = [
-    "Measure", "RunMetrics", "adjusted_curves", "denoised_images", "draw_samples", "example_trajectories",
-    "frechet_gap_of", "gap_curves", "gap_table", "guided", "guided_gap_curves", "initial_noise", "last_gap_difference",
-    "level_groups", "measure_run", "part_stats", "publish", "recall_rates", "receptive_fields", "reconstruction_curve",
-    "reference_curve", "samples", "switched", "trajectory_stats", "windowed",
+    "Measure", "RunMetrics", "adjusted_curves", "comparable_curves", "denoised_images", "draw_samples",
+    "example_trajectories", "frechet_gap_of", "gap_curves", "gap_table", "guided", "guided_gap_curves", "initial_noise",
+    "label_adjusted", "label_reference", "last_gap_difference", "level_groups", "measure_run", "part_stats", "publish",
+    "recall_rates", "receptive_fields", "reconstruction_curve", "reference_curve", "sample_distances", "samples",
+    "switched", "trajectory_stats", "windowed",
 ]  # fmt: skip

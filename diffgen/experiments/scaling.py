@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from diffgen.data import Points, Split
-from diffgen.experiments.gap import adjusted_curves, gap_curves
+from diffgen.experiments.gap import adjusted_curves, gap_curves, reference_curve
 from diffgen.experiments.measure import Measure
 from diffgen.experiments.sampling import draw_samples
 from diffgen.features import FeatureMap, classifier_features, identity
+from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.estimate import Estimate, Interval
-from diffgen.metrics.gap import GapCurve, paired_difference_at
+from diffgen.metrics.gap import GapCurve, generalization_gap, paired_difference_at
 from diffgen.metrics.neighbours import NeighbourTerms, copies, memorized_fraction, neighbour_gap, neighbour_terms
 from diffgen.metrics.quality import paired_frechet
 from diffgen.metrics.scaling_laws import crossing_time, overfit_time
+from diffgen.optimal import GaussianDenoiser
 from diffgen.runs import Snapshot, Subject, cached, data_hash
 
 VERSION = 1
@@ -27,9 +29,9 @@ VERSION = 1
 class RunMetrics(NamedTuple):
     """What is known of a run, one entry for each snapshot.
 
-    snapshots; images_seen; raw: gap curves; curves: adjusted, or raw where the training set is smaller than the images
-    to be evaluated; memorized: memorized fraction; null: that of validation images; sample_gap: of nearest neighbours,
-    less that of the holdout; to_val: Fréchet distance of samples and validation images in features.
+    snapshots; images_seen; raw: gap curves; curves: adjusted, see `label_adjusted`; memorized: memorized fraction;
+    null: that of validation images; sample_gap: of nearest neighbours, less that of the holdout; to_val: Fréchet
+    distance of samples and validation images in features.
     """
 
     snapshots: list[Snapshot]
@@ -100,7 +102,7 @@ def measure_run(
     """
     config, plain = snapshots[0].run.config, _unlabelled(split)
     raw = gap_curves(snapshots, split if config.conditional else plain, sigmas, measure)
-    curves = adjusted_curves(raw, plain, reference, measure)
+    curves = label_adjusted(raw, split, config.conditional, reference, measure)
     if split.holdout is None:
         raise ValueError("split has no holdout: the gap of samples is measured beside that of fresh images")
     of_holdout = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
@@ -115,25 +117,133 @@ def measure_run(
     )  # fmt: skip
 
 
+def label_adjusted(
+    curves: Sequence[GapCurve], split: Split, conditional: bool, reference: Subject | None,
+    measure: Measure = Measure(),  # noqa: B008
+) -> list[GapCurve]:  # fmt: skip
+    """Gap curves adjusted by a reference, and of networks with labels by `label_reference` beside it.
+
+    Raw where the training set has fewer images than are evaluated, see `diffgen.experiments.adjusted_curves`.
+
+    Args:
+        curves: over the same images and noise levels.
+        split: with labels where they are needed.
+        conditional: whether the networks were told labels.
+        reference: that knows no labels; see `diffgen.experiments.reference_curve`.
+        measure: as for these curves.
+    """
+    plain = _unlabelled(split)
+    adjusted = adjusted_curves(curves, plain, reference, measure)
+    if not conditional or adjusted[-1] is curves[-1]:
+        return adjusted
+    sigmas = curves[0].sigmas
+    beside = (reference_curve(reference, plain, sigmas, measure), label_reference(split, sigmas, measure))
+    return [control_variate_adjusted(curve, *beside) for curve in curves]
+
+
+def label_reference(split: Split, sigmas: Tensor, measure: Measure = Measure()) -> GapCurve:  # noqa: B008
+    """The gap of a linear denoiser that knows labels and saw neither split: what luck and labels leave by themselves.
+
+    D(x, σ, c) = m_c + W(x − m_c), with m_c the mean of the holdout's images of a label, drawn to the mean of all as if
+    by one image of it, and W the Wiener filter of what these means leave. As σ → ∞ it returns m_c, the best guess of
+    who knows nothing but the label, as any network does there.
+
+    Labels that were made from the training images describe these better than others, the more of them the better. So
+    this gap is luck for coarse labels, and for fine ones more than that.
+
+    Args:
+        split: images with labels.
+        sigmas: noise levels, (S,).
+        measure: how; `n_images` of each split.
+
+    Raises:
+        ValueError: the split has no holdout, or no labels.
+    """
+    if split.holdout is None or split.holdout.labels is None:
+        raise ValueError("split has no holdout with labels: the means of labels are those of images of neither split")
+    x, labels = split.holdout.x, split.holdout.labels
+    parts = [measure.of(split.train), measure.of(split.val)]
+    count = 1 + max(int(p.labels.max()) for p in (*parts, split.holdout) if p.labels is not None)
+    size = labels.bincount(minlength=count).to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+    mean = x.mean(0)
+    means = mean + torch.zeros(count, *x.shape[1:]).index_add_(0, labels, x - mean) / (size + 1)
+    within = GaussianDenoiser.fit(x - means[labels])
+    left = [p.x - means[p.labels] for p in parts]
+    return generalization_gap(within, *left, sigmas, seed=measure.seed)
+
+
 def last_gap_difference(a: RunMetrics, b: RunMetrics, sigma: float) -> Estimate:
     """The difference of the last gaps of two runs at a noise level, over the images that both have in common.
 
     Where one of them is not adjusted neither is: what the images contribute to both must be the same to cancel.
     """
-    raw = any(run.curves[-1] is run.raw[-1] for run in (a, b))
-    first, second = ((run.raw if raw else run.curves)[-1] for run in (a, b))
-    same = min(first.train_errors.shape[1], second.train_errors.shape[1])
-    a_common, b_common = (GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in (first, second))
-    return paired_difference_at(a_common, b_common, sigma)
+    return paired_difference_at(*comparable_curves([a, b]), sigma)
+
+
+def comparable_curves(runs: Sequence[RunMetrics]) -> list[GapCurve]:
+    """The last gap curves of runs over the images that all have in common; where one is not adjusted none is."""
+    raw = any(run.curves[-1] is run.raw[-1] for run in runs)
+    curves = [(run.raw if raw else run.curves)[-1] for run in runs]
+    same = min(curve.train_errors.shape[1] for curve in curves)
+    return [GapCurve(c.sigmas, c.train_errors[:, :same], c.val_errors) for c in curves]
+
+
+class SampleDistances(NamedTuple):
+    """Fréchet distances of the same samples to equally many training and validation images, in features."""
+
+    to_train: Estimate
+    to_val: Estimate
+
+
+def sample_distances(
+    snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure = Measure(),  # noqa: B008
+    *, features: FeatureMap = classifier_features,
+) -> SampleDistances:  # fmt: skip
+    """The Fréchet distances of a snapshot's samples to both splits, which are cut to the smaller of them.
+
+    The samples are those of `measure_run`.
+
+    Args:
+        snapshot: of a run.
+        split: its data.
+        n: samples.
+        sigmas: the sampler's grid.
+        measure: how.
+        features: in which the distances are measured.
+    """
+    labels, settings = _labels_and_settings(snapshot, split, n, sigmas, measure, features)
+    same = min(len(split.train), len(split.val))
+
+    def compute() -> dict[str, Tensor]:
+        x = features(draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels))
+        distances = {}
+        for name, part in (("train", split.train), ("val", split.val)):
+            (to,), _ = paired_frechet([x], features(part.x[:same]), n_resamples=12, seed=measure.seed)
+            distances[name] = torch.tensor([to, to.stderr], dtype=torch.float64)
+        return distances
+
+    known = cached(snapshot, "sample_distances", settings, compute, version=VERSION)
+    return SampleDistances(*(Estimate(*known[name].tolist(), n) for name in ("train", "val")))
+
+
+def _labels_and_settings(
+    snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure, features: FeatureMap
+) -> tuple[Tensor | None, dict[str, object]]:
+    labels = None
+    if snapshot.run.config.conditional and split.val.labels is not None:
+        labels = split.val.labels[torch.arange(n) % len(split.val)]
+    settings = {
+        "n": n, "sigmas": sigmas.tolist(), "seed": measure.seed, "labels": labels is not None,
+        "features": identity(features), "train": data_hash(split.train), "val": data_hash(split.val),
+    }  # fmt: skip
+    return labels, settings
 
 
 def _of_samples(
     snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure, features: FeatureMap
 ) -> dict[str, Tensor]:
     """What is measured of a snapshot's samples, one number for each sample."""
-    labels = None
-    if snapshot.run.config.conditional and split.val.labels is not None:
-        labels = split.val.labels[torch.arange(n) % len(split.val)]
+    labels, settings = _labels_and_settings(snapshot, split, n, sigmas, measure, features)
 
     def compute() -> dict[str, Tensor]:
         x = draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels)
@@ -147,10 +257,6 @@ def _of_samples(
             "frechet": torch.tensor([to_val, to_val.stderr]),
         }
 
-    settings = {
-        "n": n, "sigmas": sigmas.tolist(), "seed": measure.seed, "labels": labels is not None,
-        "features": identity(features), "train": data_hash(split.train), "val": data_hash(split.val),
-    }  # fmt: skip
     return cached(snapshot, "sample_metrics", settings, compute, version=VERSION)
 
 
