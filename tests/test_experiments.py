@@ -1,6 +1,7 @@
 """Measures of subjects: what is kept, under which circumstances it is found again, and that any denoiser will do."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -23,6 +24,8 @@ from diffgen.metrics.overlap import noisy
 from diffgen.metrics.receptive_field import effective_receptive_field
 from diffgen.metrics.reconstruction import reconstruction_distance
 from diffgen.metrics.trajectory import PARTS
+from diffgen.runs.cache import data_hash
+from diffgen.runs.key import result_name
 
 CONFIG = tiny(total_images=128)
 SIGMAS, GRID = dg.log_sigmas(2, 0.5, 2), dg.edm_sigmas(4)
@@ -324,7 +327,9 @@ def test_guides_and_frechet_gaps_of_any_denoiser_are_the_direct_computation(kind
             )
     drawn = experiments.samples(subject, 9, GRID, HOW)
     kept = experiments.frechet_gap_of(subject, drawn, split, measure=HOW, n_resamples=2)
-    direct = frechet_gap(*map(classifier_features, (drawn, split.train.x, split.val.x)), n_resamples=2)
+    sets = map(classifier_features, (drawn, split.train.x, split.val.x))
+    fresh = classifier_features(split.holdout.x[: 4 * len(split.val)])
+    direct = frechet_gap(*sets, fresh=fresh, n_resamples=2)
     assert [(float(v), v.stderr, v.n) for v in kept] == [(float(v), v.stderr, v.n) for v in direct]
 
 
@@ -405,15 +410,38 @@ def test_receptive_fields_are_of_the_noisy_images(snapshot, split):
         torch.testing.assert_close(row, effective_receptive_field(snapshot.denoiser(), x, sigma, pixels=3))
 
 
+def test_receptive_fields_by_default_are_found_under_the_settings_that_they_always_had(snapshot, split):
+    """The name of a result is a hash of them: what is published was measured without the choice of channels."""
+    subject = dg.Subject("three channels", lambda x, s, c=None: x.roll(1, 1) + x.roll(2, 3), (3, 14, 14))
+    points = dg.data.Points(split.val.x[:2].expand(-1, 3, -1, -1).contiguous())
+    choices = ({}, {"channels": "own"})
+    default, own = (experiments.receptive_fields(subject, points, SIGMAS, HOW, pixels=3, **c) for c in choices)
+    assert not torch.equal(default, own)
+    settings = {"sigmas": SIGMAS.tolist(), "points": data_hash(points), "pixels": 3, "seed": HOW.seed}
+    kept = subject.cache.read(result_name("receptive_field", 1, subject.label, subject.identity, settings))
+    assert torch.equal(kept["scores"], default)
+
+
 def test_frechet_gaps_are_kept_in_both_spaces(snapshot, split, monkeypatch):
     samples = experiments.samples(snapshot, 12, GRID, HOW)
     kept = experiments.frechet_gap_of(snapshot, samples, split, n_resamples=3)
-    direct = frechet_gap(*map(classifier_features, (samples, split.train.x, split.val.x)), n_resamples=3)
+    fresh = classifier_features(split.holdout.x[: 4 * len(split.val)])
+    sets = map(classifier_features, (samples, split.train.x, split.val.x))
+    direct = frechet_gap(*sets, fresh=fresh, n_resamples=3)
     torch.testing.assert_close([float(v) for v in kept], [float(v) for v in direct])
     assert [v.stderr for v in kept] == pytest.approx([v.stderr for v in direct])
     assert experiments.frechet_gap_of(snapshot, samples, split, None, n_resamples=3).to_val != kept.to_val
     monkeypatch.setattr(sampling, "frechet_gap", None)
     assert experiments.frechet_gap_of(snapshot, samples, split, n_resamples=3) == kept
+
+
+@pytest.mark.parametrize("holdout", [None, 31, 32])
+def test_a_holdout_too_small_for_two_sets_shows_no_luck(snapshot, split, holdout):
+    rest = None if holdout is None else split.holdout[:holdout]
+    small = dg.Split(split.train[:16], split.val[:16], rest)
+    gap = experiments.frechet_gap_of(snapshot, split.holdout.x[40:60], small, n_resamples=2)
+    assert gap.luck.n == (10 if holdout == 32 else 0)
+    assert math.isnan(gap.luck) == (holdout != 32)
 
 
 def test_the_parts_of_statistics_are_those_of_the_paper():

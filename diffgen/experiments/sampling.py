@@ -20,6 +20,8 @@ from diffgen.sampling import sample
 
 COMPONENTS = 32
 """Principal components in which the Fréchet gap of pixels is measured: no more than few images can fit."""
+FRESH = 4
+"""Times the smaller set: so many images of the holdout show the luck of a split. More cost more and say little more."""
 ROWS = 256
 """Samples that follow their trajectories together."""
 
@@ -141,7 +143,7 @@ def frechet_gap_of(
     *,
     n_resamples: int = 12,
 ) -> FrechetGap:
-    """The Fréchet gap of samples of a subject, see `frechet_gap`.
+    """The Fréchet gap of samples of a subject, see `frechet_gap`, with the luck of its split where a holdout shows it.
 
     Args:
         subject: that drew them.
@@ -156,13 +158,18 @@ def frechet_gap_of(
         ValueError: what `frechet_gap` raises.
     """
 
+    fresh = fresh_images(split)
+
     def compute() -> dict[str, Tensor]:
         phi = features
         if phi is None:
             equal = min(len(split.train), len(split.val))
             both = torch.cat([split.train.x[:equal], split.val.x[:equal]])
             phi = principal_components(both, min(COMPONENTS, len(both) - 1))
-        gap = frechet_gap(phi(drawn), phi(split.train.x), phi(split.val.x), n_resamples=n_resamples, seed=measure.seed)
+        gap = frechet_gap(
+            *map(phi, (drawn, split.train.x, split.val.x)), fresh=None if fresh is None else phi(fresh),
+            n_resamples=n_resamples, seed=measure.seed,
+        )  # fmt: skip
         return {
             name: torch.tensor([value, value.stderr, value.n], dtype=torch.float64)
             for name, value in gap._asdict().items()
@@ -171,9 +178,19 @@ def frechet_gap_of(
     settings = {
         "features": None if features is None else identity(features), "samples": data_hash(Points(drawn)),
         "n_resamples": n_resamples, "seed": measure.seed, **split_hashes(split),
+        "fresh": None if fresh is None else data_hash(Points(fresh)),
     }  # fmt: skip
-    kept = cached(subject, "frechet", settings, compute, version=1)
+    kept = cached(subject, "frechet", settings, compute, version=2)
     return FrechetGap(*(Estimate(*kept[name].tolist()) for name in FrechetGap._fields))
+
+
+def fresh_images(split: Split) -> Tensor | None:
+    """Images of neither set, to draw the split anew from: those of the holdout, up to `FRESH` times the smaller set.
+
+    None where there are fewer than two such sets of them.
+    """
+    n = min(len(split.train), len(split.val))
+    return split.holdout.x[: FRESH * n] if split.holdout is not None and len(split.holdout) >= 2 * n else None
 
 
 def split_hashes(split: Split) -> dict[str, str]:
