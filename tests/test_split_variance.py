@@ -5,8 +5,9 @@ import torch
 
 import diffgen as dg
 from diffgen.data import Points
-from diffgen.metrics.neighbours import neighbour_gap, neighbour_terms
-from diffgen.metrics.split_variance import paired_gaps
+from diffgen.metrics import split_variance
+from diffgen.metrics.neighbours import NeighbourTerms, neighbour_gap, neighbour_terms
+from diffgen.metrics.split_variance import CONTROLS, paired_gaps
 from diffgen.rng import generator
 
 SIDE = 4
@@ -65,6 +66,41 @@ def test_copies_are_found():
     gaps, changes = paired_gaps([start, copied], split, n_splits=20)
     assert changes[1].interval()[0] > 0
     assert gaps[1].interval()[0] > 0
+
+
+def by_whole_matrices(sets, split, n_splits, seed=0):
+    """Terms of the holdout and of the sets in splits drawn anew, from the distances of all pairs: slow, and obvious."""
+    order = torch.randperm(len(split.holdout), generator=generator(seed))
+    controls = min(CONTROLS, len(order) // 3)
+    control, pool = split.holdout.x[order[:controls]], split.holdout.x[order[controls:]]
+    n = min(len(split.train), len(split.val), len(pool) // 2)
+    squares = [torch.cdist(pool.double(), x.double()).square() for x in (control, *sets)]
+    picks = [torch.randperm(len(pool), generator=generator(seed, 1, k)) for k in range(n_splits)]
+    return [
+        [NeighbourTerms(*(square[part].amin(0) for part in pick[: 2 * n].split(n))) for pick in picks]
+        for square in squares
+    ]
+
+
+@pytest.mark.parametrize("n", [1, 7, 40, 300])  # of sets that hold few of the pool, up to all of it
+def test_errors_are_those_of_whole_matrices(n, monkeypatch):
+    split, sets = split_of(4, n), guided(4)
+    expected = by_whole_matrices(sets, split, 30)
+
+    def stderr(of):
+        anew, own = torch.tensor([(float(e), e.stderr) for e in of[1:]], dtype=torch.float64).T
+        return (of[0].stderr ** 2 + max(0.0, float(anew.var() - own.square().mean()))) ** 0.5
+
+    measured = [[neighbour_terms(x, split.train.x, split.val.x)] for x in (split.holdout.x, *sets)]
+    holdout, *rows = [one + anew for one, anew in zip(measured, expected)]
+    in_gaps = [stderr([a.gap.minus(b.gap) for a, b in zip(row, holdout)]) for row in rows]
+    in_changes = [stderr([a.minus(b) for a, b in zip(row, rows[0])]) for row in rows]
+    for at_once, missed in ((2**25, 1e-5), (601, 1e-5), (2**25, 0.5)):  # one query at a time; half the sets missed
+        monkeypatch.setattr(split_variance, "DISTANCES_AT_ONCE", at_once)
+        monkeypatch.setattr(split_variance, "MISSED", missed)
+        gaps, changes = paired_gaps(sets, split, n_splits=30)
+        assert [gap.stderr for gap in gaps] == pytest.approx(in_gaps, rel=1e-5)
+        assert [change.stderr for change in changes] == pytest.approx(in_changes, rel=1e-5)
 
 
 def test_mistakes_are_named():

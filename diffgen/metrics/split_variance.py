@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from diffgen.data import Split
 from diffgen.metrics.estimate import Estimate
@@ -14,6 +15,10 @@ from diffgen.rng import generator
 
 CONTROLS = 512
 """At most so many images of the holdout stand in for samples in the splits drawn anew."""
+MISSED = 1e-5
+"""Of the sets drawn anew at most about so many hold none of the nearest points that are kept of a query."""
+DISTANCES_AT_ONCE = 2**25
+"""How many distances of queries to the holdout are held in memory at a time (float32: 128 MB)."""
 
 
 def paired_gaps(
@@ -55,24 +60,62 @@ def paired_gaps(
     controls = min(CONTROLS, len(order) // 3)
     control, pool = split.holdout.x[order[:controls]], split.holdout.x[order[controls:]]
     n = min(len(split.train), len(split.val), len(pool) // 2)
-    squares = [_squares(pool, x) for x in (control, *sets)]
-    # of the holdout and of each set: terms of the split itself, then of those drawn anew
-    rows = [[neighbour_terms(x, split.train.x, split.val.x)] for x in (split.holdout.x, *sets)]
-    for random in (generator(seed, 1, k) for k in range(n_splits)):
-        picks = torch.randperm(len(pool), generator=random)
-        for row, square in zip(rows, squares):
-            parts = (square.index_select(0, part).amin(0).double() for part in picks[: 2 * n].split(n))
-            row.append(NeighbourTerms(*parts))
-
-    of_holdout, first, *_ = rows
-    gaps = [_with_split_variance(*(a.gap.minus(b.gap) for a, b in zip(row, of_holdout))) for row in rows[1:]]
-    changes = [_with_split_variance(*(a.minus(b) for a, b in zip(row, first))) for row in rows[1:]]
+    member = torch.stack([_members(len(pool), n, generator(seed, 1, k)) for k in range(n_splits)])
+    # of the holdout and of each set: terms of the split itself, and then of those drawn anew
+    measured = [neighbour_terms(x, split.train.x, split.val.x) for x in (split.holdout.x, *sets)]
+    anew = [_to_parts(x, pool, member) for x in (control, *sets)]
+    of_holdout, first, *_ = rows = list(zip(measured, anew))
+    gaps = [
+        _with_split_variance(*(a.gap.minus(b.gap) for a, b in zip(_terms(*row), _terms(*of_holdout))))
+        for row in rows[1:]
+    ]
+    changes = [_with_split_variance(*(a.minus(b) for a, b in zip(_terms(*row), _terms(*first)))) for row in rows[1:]]
     return gaps, changes
 
 
-def _squares(points: Tensor, queries: Tensor) -> Tensor:
-    """Squared distances, (points, queries), in float32: no query is a copy of these points."""
-    return torch.cdist(points.flatten(1).float(), queries.flatten(1).float()).square()
+def _terms(measured: NeighbourTerms, anew: Tensor) -> Iterator[NeighbourTerms]:
+    """Terms of the split itself, then of those drawn anew, whose squared distances are (splits, 2, Q), float32."""
+    yield measured
+    yield from (NeighbourTerms(*of_split) for of_split in map(Tensor.double, anew))
+
+
+def _members(size: int, n: int, random: Generator) -> Tensor:
+    """Two disjoint sets of n of so many points, drawn at random, (size,): 1 in the one, 2 in the other, 0 in none."""
+    member = torch.zeros(size, dtype=torch.uint8)
+    for name, part in enumerate(torch.randperm(size, generator=random)[: 2 * n].split(n), 1):
+        member[part] = name
+    return member
+
+
+def _to_parts(queries: Tensor, points: Tensor, member: Tensor) -> Tensor:
+    """Squared distances of queries to the nearest point of each set, (splits, 2, Q), float32.
+
+    Of each query only the nearest points are kept, so many that all but MISSED of the sets hold one of them. The others
+    are looked up among all points, while the distances of a chunk of queries to them are in memory.
+
+    Args:
+        queries: (Q, *).
+        points: that the sets are made of, (P, *).
+        member: which set each point is in, 1, 2 or 0 for none, (splits, P).
+    """
+    queries, points = queries.flatten(1).float(), points.flatten(1).float().to(queries.device)
+    squares, member = points.square().sum(1), member.to(queries.device)
+    share = float((member == 1).double().mean())
+    kept = min(len(points), math.ceil(math.log(MISSED) / math.log1p(-share)))
+    nearest = torch.empty(len(member), 2, len(queries), device=queries.device)
+    rows = max(1, DISTANCES_AT_ONCE // len(points))
+    for start in range(0, len(queries), rows):
+        q = queries[start : start + rows]
+        distances = torch.addmm(squares, q, points.T, alpha=-2).add_(q.square().sum(1, keepdim=True)).clamp_(min=0)
+        best, index = distances.topk(kept, dim=1, largest=False, sorted=False)
+        for of_split, sets in zip(nearest[:, :, start : start + rows], member):
+            among = sets[index]
+            for name, to_set in enumerate(of_split, 1):
+                torch.amin(torch.where(among == name, best, torch.inf), 1, out=to_set)
+                missed = to_set.isinf().nonzero().flatten()
+                if len(missed):
+                    to_set[missed] = torch.where(sets == name, distances[missed], torch.inf).amin(1)
+    return nearest
 
 
 def _with_split_variance(measured: Estimate, *anew: Estimate) -> Estimate:
