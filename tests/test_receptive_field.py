@@ -112,6 +112,53 @@ def test_of_networks_is_that_of_their_whole_jacobian(config) -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+class Colours(torch.nn.Module):
+    """Two convolutions of three channels whose channels look differently far, and into each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(3, 6, 5, padding=2), torch.nn.Conv2d(6, 3, 3, padding=1)
+        for parameter, seed in zip(self.parameters(), range(4)):
+            parameter.data = randn(*parameter.shape, seed=seed)
+        self.first.weight.data[:3] *= torch.tensor([0.0, 0.1, 1, 0.1, 0])
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.second(self.first(x).tanh())
+
+
+@pytest.mark.parametrize("channels", ["all", "own"])
+def test_of_colours_is_that_of_the_jacobian_entry_by_entry(channels: str) -> None:
+    """Pixel by pixel, by a backward pass each; "own" is the mean of the ratios of each channel's own gradients."""
+    denoiser, x = Colours(), randn(2, 3, 6, 5, seed=9)
+    expected = []
+    for image in x:
+        ratios = []
+        for i in range(6):
+            for j in range(5):
+                noisy = image[None].clone().requires_grad_()
+                denoised = denoiser(noisy, torch.tensor(1.0))
+                of_channel = [torch.autograd.grad(denoised[0, c, i, j], noisy, retain_graph=True)[0] for c in range(3)]
+                maps = [g[0].abs().sum(0) for g in of_channel]
+                weights = [sum(maps)] if channels == "all" else [g[0, c].abs() for c, g in enumerate(of_channel)]
+                apart = torch.tensor([[math.hypot(i - k, j - m) for m in range(5)] for k in range(6)])
+                ratios += [float((w * apart).sum() / w.sum()) for w in weights]
+        expected.append(sum(ratios) / len(ratios))
+    fields = effective_receptive_field(denoiser, x, 1.0, channels=channels)
+    assert fields.tolist() == pytest.approx(expected, rel=1e-5)
+    default = effective_receptive_field(denoiser, x, 1.0)
+    assert torch.equal(fields, default) == (channels == "all")
+
+
+def test_grey_images_have_one_number() -> None:
+    denoiser, x = dg.OptimalDenoiser(randn(30, 1, 6, 6)), randn(2, 1, 6, 6, seed=1)
+    assert torch.equal(*(effective_receptive_field(denoiser, x, 2.0, pixels=5, channels=c) for c in ("all", "own")))
+
+
+def test_an_unknown_choice_of_channels_is_named() -> None:
+    with pytest.raises(ValueError, match="channels is 'red': give 'all' pairs of channels, or each one's 'own'"):
+        effective_receptive_field(lambda x, s, c: x, randn(1, 3, 2, 2), 1.0, channels="red")
+
+
 def test_some_pixels_estimate_the_same_mean() -> None:
     denoiser, x = dg.OptimalDenoiser(randn(30, 1, 6, 6)), randn(1, 1, 6, 6, seed=1)
     whole = effective_receptive_field(denoiser, x, 2.0).item()
