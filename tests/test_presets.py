@@ -19,20 +19,23 @@ def preset(request):
 def test_a_preset_is_small_dataclasses_one_a_chapter(preset):
     plans = [getattr(preset, name) for name in ("toy", "gap", "trajectories", "scaling", "guidance")]
     assert all(is_dataclass(plan) and len(fields(plan)) <= 14 for plan in plans)
-    assert len(fields(preset)) == 2 + len(plans)
+    assert len(fields(preset)) == 3 + len(plans)
 
 
 def test_the_seed_is_that_of_every_run(preset):
     other = dg.presets.named(next(name for name in PRESETS if dg.presets.named(name) == preset), seed=3)
     runs = [*other.gap.networks.values(), *other.trajectories.by_size.values(), *other.scaling.runs.values()]
-    runs += [*other.trajectories.disjoint_runs.values(), other.guidance.conditional]
+    runs += [*other.trajectories.disjoint_runs.values(), *other.guidance.guides.values()]
+    runs += other.gap.architectures.values()
     assert {(config.seed, config.data.seed) for config in runs} == {(3, 3)}
 
 
 def test_networks_of_chapter_2_differ_in_the_network_alone(preset):
-    for config in preset.gap.networks.values():
-        assert config.with_(network=preset.train.network, precision=preset.train.precision) == preset.train
+    for group in (preset.gap.networks, preset.gap.architectures):
+        for config in group.values():
+            assert config.with_(network=preset.train.network, precision=preset.train.precision) == group["U-Net"]
     assert preset.gap.networks["U-Net"] == preset.train
+    assert preset.gap.architectures["U-Net"] in (preset.train, *preset.trajectories.by_size.values())
 
 
 def test_a_reference_saw_nothing_of_the_main_run(preset):
@@ -57,23 +60,28 @@ def test_sizes_have_the_snapshots_of_the_main_run_and_disjoint_runs_share_no_ima
         if n in plan.disjoint_runs:
             disjoint = plan.disjoint_runs[n]
             assert disjoint.data == replace(config.data, skip=n)
-            assert disjoint.snapshot_images == [last]
+            assert len(disjoint.snapshot_images) == 1
+            assert disjoint.snapshot_images[0] in snapshots
 
 
 def test_chapter_5_has_what_it_needs(preset):
     plan, main = preset.guidance, preset.train
-    config = plan.conditional
-    assert config.conditional
-    assert config.label_dropout > 0
-    seen = main.snapshot_images
-    assert config.snapshot_images == seen[: seen.index(config.total_images) + 1]
-    assert config.data == main.data
+    assert main.conditional
+    assert main.label_dropout == 0
+    seen, small = main.snapshot_images, preset.gap.networks["small U-Net"]
+    for kind, guide in plan.guides.items():
+        assert guide.snapshot_images == seen[: seen.index(guide.total_images) + 1], "an early stop of the small network"
+        assert guide.total_images < main.total_images
+        assert guide.conditional == (kind == "autoguidance")
+        assert guide.with_(conditional=True, total_images=1, n_snapshots=1) == small.with_(
+            total_images=1, n_snapshots=1
+        )
     side = main.data.size
     assert list(plan.windows) == sorted(plan.windows)
     for window in plan.windows:
         assert window < side
         assert (side - window) % plan.window_stride == 0
-        config.network.build(torch.Size((1, window, window)))
+        main.network.build(torch.Size((1, window, window)))
     assert plan.weights[0] == 0
     assert 1 <= plan.field_pixels <= side**2
 

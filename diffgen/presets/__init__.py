@@ -10,9 +10,9 @@ from diffgen.presets.plans import (
     TrajectoriesPlan,
     as_reference,
 )
-from diffgen.presets.scales import PresetName, named, paper, quick, smoke, standard
+from diffgen.presets.scales import PresetName, beyond, named, paper, quick, smoke, standard
 
 __all__ = [
     "GapPlan", "GuidancePlan", "Levels", "Preset", "PresetName", "ScalingPlan", "ToyPlan", "TrajectoriesPlan",
-    "as_reference", "named", "paper", "quick", "smoke", "standard",
+    "as_reference", "beyond", "named", "paper", "quick", "smoke", "standard",
 ]  # fmt: skip

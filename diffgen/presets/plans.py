@@ -51,11 +51,13 @@ class ToyPlan:
 class GapPlan:
     """Chapter 2.
 
-    networks: its runs by what they are called there; all but the network is equal. levels: of the gap curves. n_eval:
+    networks: its runs by what they are called there; all but the network is equal. architectures: a U-Net and a
+    transformer on equal images, few enough that the transformer memorizes as well. levels: of the gap curves. n_eval:
     images a split.
     """
 
     networks: Mapping[str, TrainConfig]
+    architectures: Mapping[str, TrainConfig]
     levels: Levels
     n_eval: int
 
@@ -64,14 +66,18 @@ class GapPlan:
 class TrajectoriesPlan(Sampling):
     """Chapter 3.
 
-    by_size: its runs by training-set size, the main one and others that share its first snapshots. disjoint_runs: runs
-    of these sizes on as many other images, none in common, where the pool has as many; of one snapshot each, to be
-    compared with its sibling after as many images. n: samples a snapshot, and images a split. n_steps: of the sampler.
+    by_size: its runs by training-set size, the main one and others that share its first snapshots; the smallest is the
+    control, a run that copies. disjoint_runs: runs of these sizes on as many other images, none in common, where the
+    pool has as many; of one snapshot each, to be compared with its sibling after as many images. n: trajectories, and
+    images a split. n_samples: samples a snapshot in a report. stops: steps of the sampler after which samples are
+    stopped early. n_steps: of the sampler.
     """
 
     by_size: Mapping[int, TrainConfig]
     disjoint_runs: Mapping[int, TrainConfig]
     n: int
+    n_samples: int
+    stops: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,7 @@ class ScalingPlan(Sampling):
         levels: of the gap curves.
         n_eval: images a split in gaps, or as many as there are.
         n_samples: drawn from each snapshot.
+        labels_n_eval, labels_n_samples: the same of last snapshots where labels are compared; if 0, as everywhere.
         n_steps: of the sampler.
     """
 
@@ -105,6 +112,8 @@ class ScalingPlan(Sampling):
     levels: Levels
     n_eval: int
     n_samples: int
+    labels_n_eval: int = 0
+    labels_n_samples: int = 0
 
     def at(self, n: int, width: int) -> TrainConfig:
         """The run with so many training images and that width."""
@@ -163,16 +172,16 @@ class ScalingPlan(Sampling):
 class GuidancePlan(Sampling):
     """Chapter 5.
 
-    conditional: its network with classes, some rows shown without: the main run up to one of its snapshots. weights:
-    guidance weights, from 0 on. levels: of its gap curves. n_eval: images a split in them. n_samples: a weight.
-    n_trajectories: a weight, and images a split beside them. n_steps: of the sampler. windows: sides of the sliding
-    windows in pixels, the smallest first; the image itself comes on top. window_stride: pixels from one window to the
-    next, 2ᵏ for a network that halves its input k times. window_n_eval: images a split in the gaps of windowed
-    denoisers. field_images: noisy images of which receptive fields are taken. field_pixels: pixels of each of them,
-    drawn at random.
+    guides: runs by the kind of guidance, both of the smaller network of chapter 2 and stopped early, as in the paper:
+    with classes for autoguidance, without for classifier-free guidance. weights: guidance weights, from 0 on. levels:
+    of its gap curves. n_eval: images a split in them. n_samples: a weight. n_trajectories: a weight, and images a split
+    beside them. n_steps: of the sampler. windows: sides of the sliding windows in pixels, the smallest first; the image
+    itself comes on top. window_stride: pixels from one window to the next, 2ᵏ for a network that halves its input k
+    times. window_n_eval: images a split in the gaps of windowed denoisers. field_images: noisy images of which
+    receptive fields are taken. field_pixels: pixels of each of them, drawn at random.
     """
 
-    conditional: TrainConfig
+    guides: Mapping[str, TrainConfig]
     weights: tuple[float, ...] = (0, 0.25, 0.5, 1, 1.5, 2)
     levels: Levels
     n_eval: int
@@ -190,13 +199,16 @@ class Preset:
     """What the chapters of the book compute.
 
     Args:
-        train: the main model, of chapters 2, 3 and 5.
+        train: the main model, of chapters 2, 3 and 5, which is told the classes of the images.
+        n_seeds: how many times the main model and its guides are trained, each with a split, weights and noise of its
+            own: verdicts have the error over these.
         reference_images: images seen by the reference denoiser of adjusted gaps, a network like the main one trained on
             the holdout; 0 takes the best linear denoiser instead.
         toy, gap, trajectories, scaling, guidance: the plans of the chapters.
     """
 
     train: TrainConfig
+    n_seeds: int = 1
     reference_images: int = 0
     toy: ToyPlan = ToyPlan()
     gap: GapPlan

@@ -22,35 +22,31 @@ from diffgen.presets.plans import (
     disjoint_runs,
     until,
 )
-from diffgen.training import HalfLife, TrainConfig
+from diffgen.training import HalfLife, PowerFunction, TrainConfig
 
 PresetName = Literal["smoke", "quick", "standard", "paper"]
 
 
 def _gap(
     train: TrainConfig, small: UNetConfig, transformer: DiTConfig, levels: Levels, n_eval: int, *,
-    transformer_precision: Literal["no", "bf16"] = "no",
+    few: TrainConfig | None = None, transformer_precision: Literal["no", "bf16"] = "no",
 ) -> GapPlan:  # fmt: skip
-    """The plan of chapter 2. On CPUs bfloat16 slows small transformers (benchmarks/training.py)."""
-    networks = {
-        "U-Net": train,
-        "small U-Net": train.with_(network=small),
-        "transformer": train.with_(network=transformer, precision=transformer_precision),
-    }
-    return GapPlan(networks=networks, levels=levels, n_eval=n_eval)
+    """The plan of chapter 2; `few` is the run that the transformer is compared with, the main one if None.
+
+    On CPUs bfloat16 slows small transformers (benchmarks/training.py).
+    """
+    few = few or train
+    return GapPlan(
+        networks={"U-Net": train, "small U-Net": train.with_(network=small)},
+        architectures={"U-Net": few, "transformer": few.with_(network=transformer, precision=transformer_precision)},
+        levels=levels, n_eval=n_eval,
+    )  # fmt: skip
 
 
-def _trajectories(
-    train: TrainConfig, sizes: tuple[int, ...], total_images: int, n: int, n_steps: int
-) -> TrajectoriesPlan:
-    """The plan of chapter 3; the runs of other sizes see `total_images`, one of the snapshots of the main run."""
-    runs = by_size(train, sizes, total_images)
-    return TrajectoriesPlan(by_size=runs, disjoint_runs=disjoint_runs(runs, total_images), n=n, n_steps=n_steps)
-
-
-def _conditional(train: TrainConfig, total_images: int) -> TrainConfig:
-    """The network with classes of chapter 5, up to one of the snapshots of the main run."""
-    return until(train, total_images, train).with_(conditional=True)
+def _guides(train: TrainConfig, small: UNetConfig, total_images: int) -> dict[str, TrainConfig]:
+    """The guides of chapter 5: smaller than the main run and stopped early, with classes and without."""
+    guide = until(train.with_(network=small), total_images, train)
+    return {"autoguidance": guide, "classifier-free": guide.with_(conditional=False)}
 
 
 def smoke(seed: int = 0) -> Preset:
@@ -59,22 +55,29 @@ def smoke(seed: int = 0) -> Preset:
         data=DataConfig(name="fashion_mnist", size=14, n_train=64, n_val=64, seed=seed),
         network=UNetConfig(channels=8),
         total_images=1_024, batch=64, n_snapshots=3, first_snapshot=256, warmup=256, ema=(HalfLife(images=256),),
-        seed=seed,
+        conditional=True, label_dropout=0.0, seed=seed,
     )  # fmt: skip
-    transformer = DiTConfig(patch=2, width=16, depth=2)
+    transformer, small, runs = (
+        DiTConfig(patch=2, width=16, depth=2),
+        UNetConfig(channels=4),
+        by_size(train, (8, 96), 512),
+    )
     return Preset(
         train=train,
+        n_seeds=2,
         reference_images=512,
         toy=ToyPlan(n_noise=20),
-        gap=_gap(train, UNetConfig(channels=4), transformer, Levels(n=6, sigma_min=0.02, sigma_max=40), n_eval=48),
-        trajectories=_trajectories(train, (8, 96), total_images=512, n=24, n_steps=4),
+        gap=_gap(train, small, transformer, Levels(n=6, sigma_min=0.02, sigma_max=40), n_eval=48),
+        trajectories=TrajectoriesPlan(
+            by_size=runs, disjoint_runs=disjoint_runs(runs, 512), n=24, n_samples=64, stops=(1, 2), n_steps=4
+        ),
         scaling=ScalingPlan(
-            base=train.with_(total_images=512, n_snapshots=2),
+            base=train.with_(total_images=512, n_snapshots=2, conditional=False, label_dropout=0.1),
             train_sizes=(32, 64), widths=(8, 12), base_cell=(32, 8), clusters=(2,), transformer=transformer,
             levels=Levels(n=6, sigma_min=0.05, sigma_max=10), n_eval=32, n_samples=24, n_steps=4,
         ),
         guidance=GuidancePlan(
-            conditional=_conditional(train, 1_024), weights=(0, 1),
+            guides=_guides(train, small, 512), weights=(0, 1),
             levels=Levels(n=5, sigma_min=0.1, sigma_max=10), n_eval=48, n_samples=24, n_trajectories=16, n_steps=4,
             windows=(6, 10), window_stride=2, window_n_eval=16, field_images=2, field_pixels=4,
         ),
@@ -87,57 +90,99 @@ def quick(seed: int = 0) -> Preset:
         data=DataConfig(name="fashion_mnist", size=14, n_train=256, n_val=1_024, seed=seed),
         network=UNetConfig(channels=24),
         total_images=32_768, batch=64, learning_rate=3e-3, n_snapshots=7, first_snapshot=2_048, precision="bf16",
-        seed=seed,
+        conditional=True, label_dropout=0.0, seed=seed,
     )  # fmt: skip
     levels, transformer = Levels(n=12, sigma_min=0.02, sigma_max=40), DiTConfig(patch=2, width=64, depth=3)
+    small, runs = UNetConfig(channels=8), by_size(train, (8, 1_024), 12_992)
     return Preset(
         train=train,
-        gap=_gap(train, UNetConfig(channels=8), transformer, levels, n_eval=256),
-        trajectories=_trajectories(train, (8, 1_024), total_images=12_992, n=160, n_steps=14),
+        n_seeds=2,
+        gap=_gap(train, small, transformer, levels, n_eval=256),
+        trajectories=TrajectoriesPlan(
+            by_size=runs, disjoint_runs=disjoint_runs(runs, 12_992), n=160, n_samples=512, stops=(6, 8, 10), n_steps=14
+        ),
         scaling=ScalingPlan(
-            base=train.with_(total_images=16_384, n_snapshots=4),
+            base=train.with_(total_images=16_384, n_snapshots=4, conditional=False, label_dropout=0.1),
             train_sizes=(16, 64, 256), widths=(8, 16), base_cell=(64, 16), clusters=(16,),
             transformer=DiTConfig(patch=2, width=48, depth=2),
             levels=Levels(n=8, sigma_min=0.05, sigma_max=10), n_eval=64, n_samples=64, n_steps=10,
         ),
         guidance=GuidancePlan(
-            conditional=_conditional(train, 32_768), weights=(0, 0.5, 1, 2),
-            levels=Levels(n=8, sigma_min=0.1, sigma_max=10), n_eval=256, n_samples=192, n_trajectories=64, n_steps=14,
+            guides=_guides(train, small, 12_992), weights=(0, 0.5, 1, 2),
+            levels=Levels(n=8, sigma_min=0.1, sigma_max=10), n_eval=256, n_samples=512, n_trajectories=64, n_steps=14,
             windows=(6, 8, 10, 12), window_stride=2, window_n_eval=256, field_images=6, field_pixels=24,
         ),
     )  # fmt: skip
 
 
 def standard(seed: int = 0) -> Preset:
-    """About an hour on two cores for each of chapters 2 to 5: images at full size (but in chapter 4), long training."""
-    data = DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed)
+    """The paper's regime: a training set of 8,192 images, seen until G is near 0.1; hours on two cores.
+
+    The main run is trained three times. Beside it a run on 64 images, which copies, and one on 1,024, beyond the
+    paper's regime.
+    """
+    data = DataConfig(name="fashion_mnist_70k", size=14, n_train=8_192, n_val=8_192, seed=seed)
     train = TrainConfig(
+        data=data, network=UNetConfig(channels=24), conditional=True, label_dropout=0.0,
+        total_images=3_000_000, batch=64, learning_rate=2e-3, warmup=16_384, decay=500_000,
+        ema=(PowerFunction(std=0.05), PowerFunction(std=0.1)), n_snapshots=10, first_snapshot=48_000, precision="bf16",
+        seed=seed,
+    )  # fmt: skip
+    small, quarter = UNetConfig(channels=16), train.snapshot_images[6]
+    runs = by_size(train, (64, 1_024), quarter)
+    return Preset(
+        train=train,
+        n_seeds=3,
+        reference_images=500_000,
+        toy=ToyPlan(n_noise=1_000),
+        gap=_gap(
+            train, small, DiTConfig(patch=2, width=64, depth=3), Levels(n=16, sigma_min=0.02, sigma_max=40),
+            n_eval=8_192, few=runs[1_024],
+        ),
+        trajectories=TrajectoriesPlan(
+            by_size=runs, disjoint_runs=disjoint_runs(runs, train.snapshot_images[3]), n=1_024, n_samples=8_192,
+            stops=(6, 8, 10, 12), n_steps=18,
+        ),
+        scaling=_scaling(seed),
+        guidance=GuidancePlan(
+            guides=_guides(train, small, quarter),
+            levels=Levels(n=9, sigma_min=0.1, sigma_max=10), n_eval=8_192, n_samples=8_192, n_trajectories=512,
+            n_steps=18, windows=(8, 10, 12), window_stride=2, window_n_eval=4_096, field_images=32, field_pixels=49,
+        ),
+    )  # fmt: skip
+
+
+def beyond(seed: int = 0) -> dict[str, TrainConfig]:
+    """Runs beyond the paper's regime, on 28 × 28 pixels, as `standard` was until its noise was counted.
+
+    Their results are published. "main" was trained on 1,024 images until G was near 2.
+    """
+    data = DataConfig(name="fashion_mnist", size=28, n_train=1_024, n_val=1_024, seed=seed)
+    main = TrainConfig(
         data=data, network=UNetConfig(channels=24, multipliers=(1, 2, 4)),
         total_images=500_000, batch=64, learning_rate=2e-3, warmup=4_096, decay=200_000, ema=(HalfLife(images=10_000),),
         n_snapshots=8, first_snapshot=8_192, precision="bf16", noise="streamed", seed=seed,
     )  # fmt: skip
-    small = UNetConfig(channels=8, multipliers=(1, 2, 4))
-    levels, transformer = Levels(n=18, sigma_min=0.02, sigma_max=40), DiTConfig(patch=4, width=96, depth=5)
-    return Preset(
-        train=train,
-        reference_images=200_000,
-        toy=ToyPlan(n_noise=1_000),
-        gap=_gap(train, small, transformer, levels, n_eval=1_024),
-        trajectories=_trajectories(train, (64, 4_096), total_images=154_432, n=256, n_steps=18),
-        scaling=ScalingPlan(
-            base=train.with_(
-                data=replace(data, size=14), network=UNetConfig(channels=16), total_images=65_536, warmup=2_048,
-                learning_rate=3e-3, decay=49_152, ema=(HalfLife(images=4_000),), n_snapshots=8, first_snapshot=2_048,
-            ),
-            train_sizes=(32, 64, 96, 128, 192, 256, 512, 1_024, 4_096), widths=(8, 16, 24), base_cell=(512, 16),
-            clusters=(2, 10, 50, 200), transformer=DiTConfig(patch=2, width=48, depth=3), reference_images=65_536,
-            levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=192, n_samples=128, n_steps=12,
+    sizes = by_size(main, (64, 4_096), 154_432)
+    return {
+        "main": main, "64 images": sizes[64], "4,096 images": sizes[4_096],
+        "small": main.with_(network=UNetConfig(channels=8, multipliers=(1, 2, 4))),
+        "transformer": main.with_(network=DiTConfig(patch=4, width=96, depth=5), precision="no"),
+    }  # fmt: skip
+
+
+def _scaling(seed: int) -> ScalingPlan:
+    """The plan of chapter 4 at the scale of `standard`."""
+    before = beyond(seed)["main"]
+    assert isinstance(before.data, DataConfig)
+    return ScalingPlan(
+        base=before.with_(
+            data=replace(before.data, size=14), network=UNetConfig(channels=16), total_images=65_536, warmup=2_048,
+            learning_rate=3e-3, decay=49_152, ema=(HalfLife(images=4_000),), n_snapshots=8, first_snapshot=2_048,
         ),
-        guidance=GuidancePlan(
-            conditional=_conditional(train, 277_888),
-            levels=Levels(n=9, sigma_min=0.1, sigma_max=10), n_eval=1_024, n_samples=512, n_trajectories=128,
-            n_steps=18, windows=(12, 16, 20, 24), window_stride=4, window_n_eval=512, field_images=8, field_pixels=32,
-        ),
+        train_sizes=(32, 64, 96, 128, 192, 256, 512, 1_024, 4_096), widths=(8, 16, 24), base_cell=(512, 16),
+        clusters=(2, 10, 50, 200), transformer=DiTConfig(patch=2, width=48, depth=3), reference_images=65_536,
+        levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=192, n_samples=128, n_steps=12,
     )  # fmt: skip
 
 
@@ -150,27 +195,33 @@ def paper(seed: int = 0) -> Preset:
         data=DataConfig(name="fashion_mnist_70k", size=28, n_train=50_000, n_val=10_000, seed=seed),
         network=UNetConfig(channels=128, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13),
         total_images=200_000_000, batch=512, learning_rate=1e-3, warmup=10_000_000, ema=(HalfLife(images=500_000),),
-        n_snapshots=25, first_snapshot=2_000_000, precision="bf16", seed=seed,
+        n_snapshots=25, first_snapshot=2_000_000, precision="bf16", conditional=True, label_dropout=0.0, seed=seed,
     )  # fmt: skip
     levels = Levels(n=64, sigma_min=0.002, sigma_max=80)
     small = UNetConfig(channels=64, multipliers=(1, 2, 2), blocks=3, attention=(14,), dropout=0.13)
     transformer = DiTConfig(patch=2, width=384, depth=12, heads=6, dropout=0.13)
+    late, quarter = train.snapshot_images[-5], train.snapshot_images[-8]
+    runs = by_size(train, (1_024, 8_192), late)
     return Preset(
         train=train,
+        n_seeds=3,
         toy=ToyPlan(n_noise=1_000),
         gap=_gap(train, small, transformer, levels, n_eval=8_192, transformer_precision="bf16"),
-        trajectories=_trajectories(train, (1_024, 8_192), total_images=92_830_720, n=10_000, n_steps=32),
+        trajectories=TrajectoriesPlan(
+            by_size=runs, disjoint_runs=disjoint_runs(runs, late), n=10_000, n_samples=50_000,
+            stops=(16, 17, 18, 19, 20), n_steps=32,
+        ),
         scaling=ScalingPlan(
-            base=train.with_(total_images=100_000_000),
+            base=train.with_(total_images=100_000_000, conditional=False, label_dropout=0.1),
             train_sizes=(1_024, 4_096, 16_384, 50_000), widths=(32, 64, 128), base_cell=(50_000, 64),
             clusters=(2, 5, 10, 20, 50, 100, 200, 300, 400, 500),
             transformer=DiTConfig(patch=2, width=256, depth=10, heads=4, dropout=0.13),
             levels=levels, n_eval=8_192, n_samples=10_000, n_steps=18,
         ),
         guidance=GuidancePlan(
-            conditional=_conditional(train, 200_000_000), weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
-            levels=Levels(n=32, sigma_min=0.1, sigma_max=10), n_eval=8_192, n_samples=10_000, n_trajectories=10_000,
-            n_steps=32, windows=(8, 12, 16, 20, 24), window_stride=4, window_n_eval=8_192, field_images=64,
+            guides=_guides(train, small, quarter), weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
+            levels=Levels(n=32, sigma_min=0.1, sigma_max=10), n_eval=8_192, n_samples=50_000, n_trajectories=10_000,
+            n_steps=32, windows=(16, 20, 24), window_stride=4, window_n_eval=8_192, field_images=64,
             field_pixels=784,
         ),
     )  # fmt: skip
