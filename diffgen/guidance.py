@@ -152,11 +152,13 @@ class Windowed(nn.Module):
         base: a denoiser of images (B, C, size, size).
         size: side of the window in pixels. At the side of the image, this is the base.
         stride: pixels from one window to the next. A network that halves its input k times sees groups of 2ᵏ pixels: a
-            stride of 2ᵏ keeps the groups of the whole image, and costs 4ᵏ times less.
+            stride of 2ᵏ keeps the groups of the whole image, and costs 4ᵏ times less. More windows are more averaging:
+            the paper's geometry is four, see `corners`.
 
     Raises:
-        ValueError: size < 1, or a stride that is not from 1 to size. On a call, x is not (B, C, H, W), is smaller than
-            the window, or the strides do not end at its border.
+        ValueError: size < 1, a size that the base's network refuses, or a stride that is not from 1 to size. On a call,
+            x is not (B, C, H, W), is smaller than the window, the strides do not end at its border, or the base fails
+            on windows.
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (restricted receptive field).
     """
@@ -167,7 +169,28 @@ class Windowed(nn.Module):
             raise ValueError(f"size is {size}: a window has at least one pixel")
         if not 1 <= stride <= size:
             raise ValueError(f"stride is {stride}: windows of {size} pixels that leave no gap are 1 to {size} apart")
+        for part in base.modules() if isinstance(base, nn.Module) else ():
+            if (reason := getattr(part, "refusal", lambda side: None)(size)) is not None:
+                raise ValueError(f"size is {size}: the base can't denoise windows of {size}, {reason}")
         self.base, self.size, self.stride = base, size, stride
+
+    @classmethod
+    def corners(cls, base: Denoiser, size: int, side: int) -> Windowed:
+        """2 × 2 windows in the corners of an image of that side, as in the paper: side − size pixels apart.
+
+        They overlap by 2 size − side pixels. At half the side they are four quarters, at the side they are the base.
+
+        Args:
+            base: a denoiser of images (B, C, size, size).
+            size: side of a window in pixels, from half the side of the image to all of it.
+            side: that of the image.
+
+        Raises:
+            ValueError: a size for which four windows do not cover the image, or that the base's network refuses.
+        """
+        if not side / 2 <= size <= side:
+            raise ValueError(f"size is {size}: four windows of an image of {side} have from {-(-side // 2)} to {side}")
+        return cls(base, size, max(1, side - size))
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the average of the base over all windows, (B, C, H, W)."""
@@ -182,6 +205,17 @@ class Windowed(nn.Module):
         patches = rearrange(windows, "b (c h w) l -> (b l) c h w", h=size, w=size)
         level = expand(sigma, x).flatten().repeat_interleave(count)
         labels = None if labels is None else labels.repeat_interleave(count)
-        denoised = rearrange(self.base(patches, level, labels), "(b l) c h w -> b (c h w) l", l=count)
+        denoised = rearrange(self._denoised(patches, level, labels), "(b l) c h w -> b (c h w) l", l=count)
         overlap = F.fold(torch.ones_like(windows[:1]), x.shape[2:], size, stride=stride)
         return F.fold(denoised, x.shape[2:], size, stride=stride) / overlap
+
+    def _denoised(self, patches: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
+        """The base's estimates; where it fails, an error that says of what it was asked."""
+        try:
+            return self.base(patches, level, labels)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            remedy = "take a size that its network can halve, or the one it was made for"
+            raise ValueError(f"size is {self.size}: the base fails on such windows ({cause}); {remedy}") from None

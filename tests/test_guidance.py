@@ -146,9 +146,82 @@ def test_windows_are_averaged_where_they_overlap(size, stride):
     torch.testing.assert_close(dg.Windowed(base, size, stride)(x, torch.tensor(1.2)), total / count)
 
 
+@pytest.mark.parametrize("size", [4, 5, 6, 7, 8])
+def test_corners_are_four_windows_that_cover_the_image(size):
+    """How often each pixel is denoised: 4 times in the middle, once in the corners, by windows of the corners alone."""
+    seen = []
+
+    def base(x, sigma, labels=None):
+        seen.append(x)
+        return x
+
+    x = torch.arange(64.0).reshape(1, 1, 8, 8)
+    denoised = dg.Windowed.corners(base, size, 8)(x, torch.tensor(1.0))
+    torch.testing.assert_close(denoised, x)
+    at = {0, 8 - size}
+    expected = torch.cat([x[..., i : i + size, j : j + size] for i in sorted(at) for j in sorted(at)])
+    assert torch.equal(seen[0], expected)
+    count = seen[0].flatten().long().bincount(minlength=64).reshape(8, 8)
+    lines = [sum(start <= place < start + size for start in at) for place in range(8)]
+    assert torch.equal(count, torch.tensor(lines)[:, None] * torch.tensor(lines))
+    assert count[0, 0] == 1
+    assert count[4, 4] == (4 if 4 < size < 8 else 1)
+
+
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_corners_of_the_size_of_the_image_are_the_network(kind):
+    base, x = network(kind), POINTS[:3]
+    torch.testing.assert_close(dg.Windowed.corners(base, 8, 8)(x, 0.7, LABELS[:3]), base(x, 0.7, LABELS[:3]))
+
+
+WRAPPERS = {
+    "itself": lambda d: d,
+    "in chunks": lambda d: dg.Chunked(d, 2),
+    "guided": lambda d: dg.Guided(MAIN, dg.Unconditional(d), 1.0),
+    "switched": lambda d: dg.Switched(MAIN, dg.Chunked(d), 0.1, 1.0),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_window_that_a_network_can_not_halve_is_refused_before_it_is_called(wrap):
+    base = wrap(network("unet"))
+    for size in (1, 5, 7):
+        with pytest.raises(ValueError, match=f"size is {size}: .* its U-Net can't halve 1 times: take a multiple of 2"):
+            dg.Windowed(base, size)
+    for size in (2, 6, 8):
+        dg.Windowed(base, size)
+    with pytest.raises(ValueError, match=r"size is 7: .* multiple of 2"):
+        dg.Windowed.corners(base, 7, 8)
+    deep = dg.UNetConfig(channels=8, multipliers=(1, 1, 1)).build((1, 8, 8))
+    with pytest.raises(ValueError, match="can't halve 2 times: take a multiple of 4"):
+        dg.Windowed(wrap(dg.Preconditioned(deep, 0.5)), 6)
+    with pytest.raises(
+        ValueError, match=r"size is 4: .* knows the positions in an image of 8 alone: take 8, or a U-Net"
+    ):
+        dg.Windowed(wrap(network("dit")), 4)
+
+
+@pytest.mark.parametrize("side", range(1, 9))
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_a_network_refuses_what_it_fails_on(kind, side):
+    base, x = network(kind), torch.zeros(2, 1, side, side)
+    if base.network.refusal(side) is None:
+        assert base(x, 1.0).shape == x.shape
+    else:
+        with pytest.raises(RuntimeError):
+            base(x, 1.0)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: dg.Windowed(lambda x, s, c: x @ torch.ones(8, 8), 4)(POINTS, 1.0),
+            r"size is 4: the base fails on such",
+        ),
+        (lambda: dg.Windowed.corners(None, 3, 8), "size is 3: four windows of an image of 8 have from 4 to 8"),
+        (lambda: dg.Windowed.corners(None, 3, 7), "from 4 to 7"),
+        (lambda: dg.Windowed.corners(None, 9, 8), "size is 9"),
         (lambda: dg.Windowed(None, 4, 5), "stride is 5: windows of 4 pixels that leave no gap are 1 to 4 apart"),
         (lambda: dg.Windowed(None, 4, 0), "stride is 0"),
         (lambda: dg.Windowed(None, 4, 3)(POINTS, 1.0), r"stride is 3: it must divide \[4, 4\]"),

@@ -115,7 +115,10 @@ def switched(main: Subject, other: Subject, window: tuple[float, float] | None) 
 
 
 def windowed(base: Subject, size: int, stride: int = 1) -> Subject:
-    """A subject that sees images through a sliding window, see `Windowed`."""
+    """A subject that sees images through a sliding window, see `Windowed`.
+
+    With stride = side − size these are the four windows of the paper, see `Windowed.corners`.
+    """
 
     def build(device: str | torch.device) -> Denoiser:
         return Windowed(Chunked(base.denoiser(device), 1024), size, stride)

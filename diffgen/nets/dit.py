@@ -98,6 +98,13 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.modulate, self.leave = zero(nn.Linear(width, 2 * width)), zero(nn.Linear(width, values))
 
+    def refusal(self, side: int) -> str | None:
+        """Why it can't take images of that side, and which it can; None if it does. `Windowed` asks."""
+        own = self.rows * self.patch
+        if side == own:
+            return None
+        return f"for its transformer knows the positions in an image of {own} alone: take {own}, or a U-Net"
+
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
         """Return F(x), (B, C, H, W)."""
         condition, p = self.condition(c_noise, labels), self.patch

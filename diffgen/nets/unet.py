@@ -115,6 +115,13 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(groups(widths[0]), widths[0])
         self.leave = zero(nn.Conv2d(widths[0], shape[0], 3, padding=1))
 
+    def refusal(self, side: int) -> str | None:
+        """Why it can't take images of that side, and which it can; None if it does. `Windowed` asks."""
+        halvings = len(self.down) - 1
+        if side % 2**halvings == 0:
+            return None
+        return f"which its U-Net can't halve {halvings} times: take a multiple of {2**halvings}"
+
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
         """Return F(x), (B, C, H, W)."""
         condition = self.condition(c_noise, labels)
