@@ -114,7 +114,8 @@ def test_standard_covers_what_the_laws_are_read_from():
     assert min(plan.train_sizes) <= 128
     assert max(plan.train_sizes) >= 4096
     assert len(plan.widths) >= 3
-    assert (min(plan.clusters), max(plan.clusters)) == (2, 200)
+    assert plan.clusters == dg.presets.paper().scaling.clusters
+    assert plan.labels_n_eval == plan.base_cell[0], "all training images, where labels are compared"
 
 
 def test_a_reference_saw_nothing_of_any_run_of_chapter_4():

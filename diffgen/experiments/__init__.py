@@ -8,6 +8,15 @@ from diffgen.experiments.guidance import guided_gap_curves, reconstruction_curve
 from diffgen.experiments.measure import Measure
 from diffgen.experiments.publishing import publish
 from diffgen.experiments.receptive_field import receptive_fields
+from diffgen.experiments.reports import (
+    Recognition,
+    SampleReport,
+    luck_of_split,
+    recognition,
+    sample_position,
+    sample_report,
+    val_labels,
+)
 from diffgen.experiments.sampling import denoised_images, draw_samples, frechet_gap_of, initial_noise, samples
 from diffgen.experiments.scaling import (
     RunMetrics,
@@ -16,9 +25,10 @@ from diffgen.experiments.scaling import (
     label_reference,
     last_gap_difference,
     measure_run,
+    run_gap_curves,
     sample_distances,
 )
-from diffgen.experiments.subject import guided, switched, windowed
+from diffgen.experiments.subject import averaged_over, guided, switched, windowed
 from diffgen.experiments.trajectories import (
     example_trajectories,
     level_groups,
@@ -28,9 +38,10 @@ from diffgen.experiments.trajectories import (
 )
 
 __all__ = [
-    "Measure", "RunMetrics", "adjusted_curves", "comparable_curves", "denoised_images", "draw_samples",
-    "example_trajectories", "frechet_gap_of", "gap_curves", "gap_table", "guided", "guided_gap_curves", "initial_noise",
-    "label_adjusted", "label_reference", "last_gap_difference", "level_groups", "measure_run", "part_stats", "publish",
-    "recall_rates", "receptive_fields", "reconstruction_curve", "reference_curve", "sample_distances", "samples",
-    "switched", "trajectory_stats", "windowed",
+    "Measure", "Recognition", "RunMetrics", "SampleReport", "adjusted_curves", "averaged_over", "comparable_curves",
+    "denoised_images", "draw_samples", "example_trajectories", "frechet_gap_of", "gap_curves", "gap_table",
+    "guided", "guided_gap_curves", "initial_noise", "label_adjusted", "label_reference", "last_gap_difference",
+    "level_groups", "luck_of_split", "measure_run", "part_stats", "publish", "recall_rates", "receptive_fields",
+    "recognition", "reconstruction_curve", "reference_curve", "run_gap_curves", "sample_distances",
+    "sample_position", "sample_report", "samples", "switched", "trajectory_stats", "val_labels", "windowed",
 ]  # fmt: skip

@@ -100,9 +100,7 @@ def measure_run(
         measure: how; `n_images` of each split in gaps, or as many as there are.
         features: in which the distance of samples to validation images is measured.
     """
-    config, plain = snapshots[0].run.config, _unlabelled(split)
-    raw = gap_curves(snapshots, split if config.conditional else plain, sigmas, measure)
-    curves = label_adjusted(raw, split, config.conditional, reference, measure)
+    raw, curves = run_gap_curves(snapshots, split, sigmas, reference, measure)
     if split.holdout is None:
         raise ValueError("split has no holdout: the gap of samples is measured beside that of fresh images")
     of_holdout = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
@@ -115,6 +113,31 @@ def measure_run(
         sample_gap=[term.gap.minus(of_holdout) for term in terms],
         to_val=[Estimate(row["frechet"][0], row["frechet"][1], n_samples) for row in rows],
     )  # fmt: skip
+
+
+class RunGaps(NamedTuple):
+    """Gap curves of a run's snapshots: raw, and adjusted by `label_adjusted`."""
+
+    raw: list[GapCurve]
+    curves: list[GapCurve]
+
+
+def run_gap_curves(
+    snapshots: Sequence[Snapshot], split: Split, sigmas: Tensor, reference: Subject | None,
+    measure: Measure = Measure(),  # noqa: B008
+) -> RunGaps:  # fmt: skip
+    """The gap curves of snapshots of a run, with labels if it was trained with them.
+
+    Args:
+        snapshots: of the run.
+        split: its data.
+        sigmas: noise levels, (S,).
+        reference: that knows no labels; see `diffgen.experiments.reference_curve`.
+        measure: how; `n_images` of each split.
+    """
+    conditional = snapshots[0].run.config.conditional
+    raw = gap_curves(snapshots, split if conditional else _unlabelled(split), sigmas, measure)
+    return RunGaps(raw, label_adjusted(raw, split, conditional, reference, measure))
 
 
 def label_adjusted(
@@ -168,8 +191,8 @@ def label_reference(split: Split, sigmas: Tensor, measure: Measure = Measure()) 
     mean = x.mean(0)
     means = mean + torch.zeros(count, *x.shape[1:]).index_add_(0, labels, x - mean) / (size + 1)
     within = GaussianDenoiser.fit(x - means[labels])
-    left = [p.x - means[p.labels] for p in parts]
-    return generalization_gap(within, *left, sigmas, seed=measure.seed)
+    train, val = (p.x - means[p.labels] for p in parts)
+    return generalization_gap(within, train, val, sigmas, seed=measure.seed)
 
 
 def last_gap_difference(a: RunMetrics, b: RunMetrics, sigma: float) -> Estimate:
@@ -177,7 +200,8 @@ def last_gap_difference(a: RunMetrics, b: RunMetrics, sigma: float) -> Estimate:
 
     Where one of them is not adjusted neither is: what the images contribute to both must be the same to cancel.
     """
-    return paired_difference_at(*comparable_curves([a, b]), sigma)
+    first, second = comparable_curves([a, b])
+    return paired_difference_at(first, second, sigma)
 
 
 def comparable_curves(runs: Sequence[RunMetrics]) -> list[GapCurve]:
@@ -189,19 +213,24 @@ def comparable_curves(runs: Sequence[RunMetrics]) -> list[GapCurve]:
 
 
 class SampleDistances(NamedTuple):
-    """Fréchet distances of the same samples to equally many training and validation images, in features."""
+    """How near the same samples are to training and to validation images.
+
+    to_train; to_val: Fréchet distances in features to equally many images; terms: of nearest neighbours, whose `.gap`
+    is that of the samples.
+    """
 
     to_train: Estimate
     to_val: Estimate
+    terms: NeighbourTerms
 
 
 def sample_distances(
     snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure = Measure(),  # noqa: B008
     *, features: FeatureMap = classifier_features,
 ) -> SampleDistances:  # fmt: skip
-    """The Fréchet distances of a snapshot's samples to both splits, which are cut to the smaller of them.
+    """How near a snapshot's samples are to both splits, which are cut to the smaller of them.
 
-    The samples are those of `measure_run`.
+    Samples of a network that was trained with labels are drawn as in `measure_run`.
 
     Args:
         snapshot: of a run.
@@ -209,21 +238,23 @@ def sample_distances(
         n: samples.
         sigmas: the sampler's grid.
         measure: how.
-        features: in which the distances are measured.
+        features: in which Fréchet distances are measured.
     """
     labels, settings = _labels_and_settings(snapshot, split, n, sigmas, measure, features)
     same = min(len(split.train), len(split.val))
 
     def compute() -> dict[str, Tensor]:
-        x = features(draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels))
-        distances = {}
+        x = draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels)
+        terms, of_samples = neighbour_terms(x, split.train.x, split.val.x), features(x)
+        result = {"near_train": terms.to_train.float(), "near_val": terms.to_val.float()}
         for name, part in (("train", split.train), ("val", split.val)):
-            (to,), _ = paired_frechet([x], features(part.x[:same]), n_resamples=12, seed=measure.seed)
-            distances[name] = torch.tensor([to, to.stderr], dtype=torch.float64)
-        return distances
+            (to,), _ = paired_frechet([of_samples], features(part.x[:same]), n_resamples=12, seed=measure.seed)
+            result[name] = torch.tensor([to, to.stderr], dtype=torch.float64)
+        return result
 
     known = cached(snapshot, "sample_distances", settings, compute, version=VERSION)
-    return SampleDistances(*(Estimate(*known[name].tolist(), n) for name in ("train", "val")))
+    to_train, to_val = (Estimate(known[name][0], known[name][1], n) for name in ("train", "val"))
+    return SampleDistances(to_train, to_val, NeighbourTerms(known["near_train"].double(), known["near_val"].double()))
 
 
 def _labels_and_settings(

@@ -37,8 +37,11 @@ def centre(curve: GapCurve, *, confidence: float = 0.95, n_resamples: int = 1000
 
     Where G is 0 its noise counts as mass, for only one side of it is cut off: the interval shows how much.
     """
-    how = {"confidence": confidence, "n_resamples": n_resamples, "seed": seed}
-    return bootstrap_interval(lambda train, val: _centres(train, val, curve.sigmas)[:, 0], [curve], **how)
+
+    def place(train: Tensor, val: Tensor) -> Tensor:
+        return _centres(train, val, curve.sigmas)[:, 0]
+
+    return bootstrap_interval(place, [curve], confidence=confidence, n_resamples=n_resamples, seed=seed)
 
 
 def centre_change(
@@ -61,8 +64,8 @@ def centre_change(
         centres = _centres(train, val, before.sigmas)
         return centres[:, 1:].mean(1) - centres[:, 0]
 
-    how = {"confidence": confidence, "n_resamples": n_resamples, "seed": seed}
-    return bootstrap_interval(change, [before, *curves], **how)
+    every = [before, *curves]
+    return bootstrap_interval(change, every, confidence=confidence, n_resamples=n_resamples, seed=seed)
 
 
 def mean_difference_at(curves: Sequence[GapCurve], before: GapCurve, sigma: float) -> Estimate:

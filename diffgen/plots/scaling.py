@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocat
 from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.scaling_laws import PowerLaw
-from diffgen.plots import NEUTRAL, VAL, Style, training_axis
+from diffgen.plots import LINES, NEUTRAL, VAL, Style, training_axis
 from diffgen.plots.gap import band, gap_axes, gap_scale
 from diffgen.plots.samples import points
 
@@ -36,12 +36,41 @@ def gaps_by_size(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:
     return gap_axes(ax)
 
 
-def gaps_by_name(curves: Mapping[str, GapCurve], ax: Axes, marks: Mapping[str, Style] | None = None) -> Axes:
-    """G(σ), a line a run, graded in the order in which they are given; `marks` are keywords of single lines."""
-    for (name, curve), colour in zip(curves.items(), graded(range(len(curves))).values()):
-        style: Style = {"color": colour, "label": name} | (marks or {}).get(name, {})
-        ax.plot(curve.sigmas, curve.gap, **style)
+def gaps_by_labels(curves: Mapping[int, GapCurve], ax: Axes, banded: Collection[int] = ()) -> Axes:
+    """G(σ), one line a number of labels, 1 for none; dark for the most. `banded` ones have their 95 % intervals."""
+    for k, colour in graded(list(curves)).items():
+        style: Style = {"color": NEUTRAL if k == 1 else colour, "label": "none" if k == 1 else f"{k:,}"}
+        if k in banded:
+            band(curves[k].sigmas, curves[k].gap, curves[k].stderr, ax, **{"lw": 2, **style})
+        else:
+            ax.plot(curves[k].sigmas, curves[k].gap, lw=1, **style)
     return gap_axes(ax)
+
+
+def by_labels(values: Mapping[int, Estimate | Interval], ax: Axes, **style: Any) -> Axes:
+    """Numbers with their 95 % intervals against the number of labels, 1 for none."""
+    points(list(values), list(values.values()), ax, **{"marker": "o", **style})
+    return ax
+
+
+def label_axis(ks: Sequence[int], ax: Axes) -> Axes:
+    """Make the x axis one of numbers of labels: logarithmic, with "none" at 1, and labels where there is room."""
+    ticks, last = [], 0.0
+    for k in sorted({1, *ks}):
+        roomy = k >= 1.9 * last
+        ticks.append("none" if k == 1 else f"{k}" if roomy else "")
+        last = k if roomy else last
+    ax.set(xscale="log", xlabel="labels")
+    ax.set_xticks(sorted({1, *ks}), ticks)
+    ax.xaxis.set_minor_locator(NullLocator())
+    return ax
+
+
+def growth_by_width(growth: Mapping[int, Sequence[Estimate]], images_seen: Sequence[int], ax: Axes) -> Axes:
+    """Estimates against images seen, one line a width, with bands."""
+    for (width, values), style, mark in zip(growth.items(), LINES, "osD^", strict=False):
+        band(images_seen, values, [v.stderr for v in values], ax, marker=mark, ms=4, label=f"width {width}", **style)
+    return training_axis(ax)
 
 
 def growth_by_size(growth: Mapping[int, tuple[Sequence[float], Sequence[Estimate]]], ax: Axes) -> Axes:
