@@ -175,10 +175,11 @@ class GuidancePlan(Sampling):
     guides: runs by the kind of guidance, both of the smaller network of chapter 2 and stopped early, as in the paper:
     with classes for autoguidance, without for classifier-free guidance. weights: guidance weights, from 0 on. levels:
     of its gap curves. n_eval: images a split in them. n_samples: a weight. n_trajectories: a weight, and images a split
-    beside them. n_steps: of the sampler. windows: sides of the sliding windows in pixels, the smallest first; the image
-    itself comes on top. window_stride: pixels from one window to the next, 2ᵏ for a network that halves its input k
-    times. window_n_eval: images a split in the gaps of windowed denoisers. field_images: noisy images of which
-    receptive fields are taken. field_pixels: pixels of each of them, drawn at random.
+    beside them. n_steps: of the sampler. windows: sides of the windows in the four corners, in pixels, the smallest
+    first, from about half the side of the image to less than all of it; the image itself comes on top. window_n_eval:
+    images a split in the gaps of windowed denoisers. field_levels: noise levels at which receptive fields are taken,
+    from 0.002 to 80. field_images: noisy images a split of which they are. field_pixels: pixels of each of them, drawn
+    at random.
     """
 
     guides: Mapping[str, TrainConfig]
@@ -188,8 +189,8 @@ class GuidancePlan(Sampling):
     n_samples: int
     n_trajectories: int
     windows: tuple[int, ...]
-    window_stride: int
     window_n_eval: int
+    field_levels: int
     field_images: int
     field_pixels: int
 

@@ -79,7 +79,7 @@ def smoke(seed: int = 0) -> Preset:
         guidance=GuidancePlan(
             guides=_guides(train, small, 512), weights=(0, 1),
             levels=Levels(n=5, sigma_min=0.1, sigma_max=10), n_eval=48, n_samples=24, n_trajectories=16, n_steps=4,
-            windows=(6, 10), window_stride=2, window_n_eval=16, field_images=2, field_pixels=4,
+            windows=(8, 10), window_n_eval=16, field_levels=3, field_images=2, field_pixels=4,
         ),
     )  # fmt: skip
 
@@ -110,7 +110,7 @@ def quick(seed: int = 0) -> Preset:
         guidance=GuidancePlan(
             guides=_guides(train, small, 12_992), weights=(0, 0.5, 1, 2),
             levels=Levels(n=8, sigma_min=0.1, sigma_max=10), n_eval=256, n_samples=512, n_trajectories=64, n_steps=14,
-            windows=(6, 8, 10, 12), window_stride=2, window_n_eval=256, field_images=6, field_pixels=24,
+            windows=(8, 10, 12), window_n_eval=256, field_levels=6, field_images=6, field_pixels=24,
         ),
     )  # fmt: skip
 
@@ -146,8 +146,8 @@ def standard(seed: int = 0) -> Preset:
         scaling=_scaling(seed),
         guidance=GuidancePlan(
             guides=_guides(train, small, quarter),
-            levels=Levels(n=9, sigma_min=0.1, sigma_max=10), n_eval=8_192, n_samples=8_192, n_trajectories=512,
-            n_steps=18, windows=(8, 10, 12), window_stride=2, window_n_eval=4_096, field_images=32, field_pixels=49,
+            levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=8_192, n_samples=8_192, n_trajectories=512,
+            n_steps=18, windows=(8, 10, 12), window_n_eval=4_096, field_levels=10, field_images=32, field_pixels=49,
         ),
     )  # fmt: skip
 
@@ -223,8 +223,7 @@ def paper(seed: int = 0) -> Preset:
         guidance=GuidancePlan(
             guides=_guides(train, small, quarter), weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
             levels=Levels(n=32, sigma_min=0.1, sigma_max=10), n_eval=8_192, n_samples=50_000, n_trajectories=10_000,
-            n_steps=32, windows=(16, 20, 24), window_stride=4, window_n_eval=8_192, field_images=64,
-            field_pixels=784,
+            n_steps=32, windows=(16, 20, 24), window_n_eval=8_192, field_levels=16, field_images=32, field_pixels=784,
         ),
     )  # fmt: skip
 
