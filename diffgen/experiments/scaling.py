@@ -213,24 +213,19 @@ def comparable_curves(runs: Sequence[RunMetrics]) -> list[GapCurve]:
 
 
 class SampleDistances(NamedTuple):
-    """How near the same samples are to training and to validation images.
-
-    to_train; to_val: Fréchet distances in features to equally many images; terms: of nearest neighbours, whose `.gap`
-    is that of the samples.
-    """
+    """Fréchet distances of the same samples to equally many training and validation images, in features."""
 
     to_train: Estimate
     to_val: Estimate
-    terms: NeighbourTerms
 
 
 def sample_distances(
     snapshot: Snapshot, split: Split, n: int, sigmas: Tensor, measure: Measure = Measure(),  # noqa: B008
     *, features: FeatureMap = classifier_features,
 ) -> SampleDistances:  # fmt: skip
-    """How near a snapshot's samples are to both splits, which are cut to the smaller of them.
+    """The Fréchet distances of a snapshot's samples to both splits, which are cut to the smaller of them.
 
-    Samples of a network that was trained with labels are drawn as in `measure_run`.
+    The samples are those of `measure_run`.
 
     Args:
         snapshot: of a run.
@@ -238,23 +233,22 @@ def sample_distances(
         n: samples.
         sigmas: the sampler's grid.
         measure: how.
-        features: in which Fréchet distances are measured.
+        features: in which the distances are measured.
     """
     labels, settings = _labels_and_settings(snapshot, split, n, sigmas, measure, features)
     same = min(len(split.train), len(split.val))
 
     def compute() -> dict[str, Tensor]:
-        x = draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels)
-        terms, of_samples = neighbour_terms(x, split.train.x, split.val.x), features(x)
-        result = {"near_train": terms.to_train.float(), "near_val": terms.to_val.float()}
+        x = features(draw_samples(snapshot, n, sigmas, measure.with_(progress=False), labels=labels))
+        distances = {}
         for name, part in (("train", split.train), ("val", split.val)):
-            (to,), _ = paired_frechet([of_samples], features(part.x[:same]), n_resamples=12, seed=measure.seed)
-            result[name] = torch.tensor([to, to.stderr], dtype=torch.float64)
-        return result
+            (to,), _ = paired_frechet([x], features(part.x[:same]), n_resamples=12, seed=measure.seed)
+            distances[name] = torch.tensor([to, to.stderr], dtype=torch.float64)
+        return distances
 
     known = cached(snapshot, "sample_distances", settings, compute, version=VERSION)
     to_train, to_val = (Estimate(known[name][0], known[name][1], n) for name in ("train", "val"))
-    return SampleDistances(to_train, to_val, NeighbourTerms(known["near_train"].double(), known["near_val"].double()))
+    return SampleDistances(to_train, to_val)
 
 
 def _labels_and_settings(

@@ -96,8 +96,8 @@ class ScalingPlan(Sampling):
             holdout; 0 takes the best linear denoiser.
         levels: of the gap curves.
         n_eval: images a split in gaps, or as many as there are.
+        labels_n_eval: the same where labels are compared, at the last snapshot; `n_eval` if 0.
         n_samples: drawn from each snapshot.
-        labels_n_eval, labels_n_samples: the same of last snapshots where labels are compared; if 0, as everywhere.
         n_steps: of the sampler.
     """
 
@@ -111,9 +111,8 @@ class ScalingPlan(Sampling):
     reference_images: int = 0
     levels: Levels
     n_eval: int
-    n_samples: int
     labels_n_eval: int = 0
-    labels_n_samples: int = 0
+    n_samples: int
 
     def at(self, n: int, width: int) -> TrainConfig:
         """The run with so many training images and that width."""

@@ -183,8 +183,8 @@ def _scaling(seed: int) -> ScalingPlan:
         train_sizes=(32, 64, 96, 128, 192, 256, 512, 1_024, 4_096), widths=(8, 16, 24), base_cell=(512, 16),
         clusters=(2, 5, 10, 20, 50, 100, 200, 300, 400, 500),
         transformer=DiTConfig(patch=2, width=48, depth=3), reference_images=65_536,
-        levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=192, n_samples=128, n_steps=12,
-        labels_n_eval=512, labels_n_samples=256,
+        levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=192, labels_n_eval=512,
+        n_samples=128, n_steps=12,
     )  # fmt: skip
 
 
