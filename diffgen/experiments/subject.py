@@ -5,15 +5,17 @@ Their results are kept where those of the main subject are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from diffgen.denoiser import Denoiser
 from diffgen.guidance import Chunked, Guided, Switched, Unconditional, Windowed
-from diffgen.runs import Subject
+from diffgen.runs import Snapshot, Subject
 from diffgen.runs.cache import Cache
+from diffgen.training import PowerFunction
+from diffgen.training.posthoc import Profile, posthoc_factors
 
 Build = Callable[[str | torch.device], Denoiser]
 
@@ -124,3 +126,35 @@ def windowed(base: Subject, size: int, stride: int = 1) -> Subject:
         return Windowed(Chunked(base.denoiser(device), 1024), size, stride)
 
     return Derived(base, f"{base.name}, in windows of {size}", {"windowed": {"size": size, "stride": stride}}, build)
+
+
+def averaged_over(snapshots: Sequence[Snapshot], std: float) -> Subject:
+    """The last snapshot with an average of its weights that was not stored: of relative width `std`.
+
+    It is added up from all power-function averages of the run's snapshots: see `posthoc_factors`.
+
+    Args:
+        snapshots: of one run, whose config keeps one or more `PowerFunction` averages.
+        std: σ_rel, about 0.05 to 0.25.
+
+    Raises:
+        ValueError: the run kept no power-function average.
+    """
+    last, powers = snapshots[-1], [a for a in snapshots[-1].run.config.ema if isinstance(a, PowerFunction)]
+    if not powers:
+        raise ValueError(
+            f"{last.run.name} keeps no PowerFunction average: train it with ema=(PowerFunction(std=0.05),)"
+        )
+
+    def build(device: str | torch.device) -> Denoiser:
+        stored = [(snapshot, average) for snapshot in snapshots for average in powers]
+        profiles = [Profile(average.gamma, snapshot.images_seen) for snapshot, average in stored]
+        factors = posthoc_factors(profiles, std, last.images_seen)
+        states = [snapshot.denoiser(average=average.name).state_dict() for snapshot, average in stored]
+        denoiser = last.denoiser(device)
+        summed = {name: sum(float(f) * state[name].double() for f, state in zip(factors, states)) for name in states[0]}
+        denoiser.load_state_dict({name: value.float() for name, value in summed.items()})
+        return denoiser
+
+    how = {"posthoc": {"std": float(std), "snapshots": [snapshot.images_seen for snapshot in snapshots]}}
+    return Derived(last, f"{last.name}, averaged over {std:g}", how, build)
