@@ -55,3 +55,19 @@ class Split:
     def sigma_data(self) -> float:
         """The standard deviation σ_d of the training data over all points and entries, in units of the data."""
         return self.train.x.double().std(correction=0).item()
+
+    @property
+    def fresh(self) -> Split:
+        """The same with images of the holdout in the place of the training images: a null.
+
+        No denoiser that was trained on this split has seen them, so whatever is measured between them and the
+        validation images is the draw's doing. As many as there are training images, or as the holdout has.
+
+        Raises:
+            ValueError: there is no holdout.
+        """
+        if self.holdout is None:
+            raise ValueError("split has no holdout: ask for fewer training or validation images")
+        n = min(len(self.train), len(self.holdout))
+        left = self.holdout[n:] if n < len(self.holdout) else None
+        return Split(self.holdout[:n], self.val, left)

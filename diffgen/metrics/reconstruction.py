@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,21 @@ class ReconstructionCurve:
     def stderr(self) -> Tensor:
         """The standard error of `gap`, (S,)."""
         return (self.val_draws / self.train_draws).std(0)
+
+    def at(self, sigma: float) -> Estimate:
+        """The gap at the noise level of the grid nearest to `sigma` (in log σ)."""
+        i = int((self.sigmas.double().log() - math.log(sigma)).abs().argmin())
+        return Estimate(self.gap[i], self.stderr[i], self.n)
+
+    @property
+    def peak_sigma(self) -> float:
+        """Where on the grid the gap is largest."""
+        return float(self.sigmas[self.gap.argmax()])
+
+    @property
+    def peak(self) -> Estimate:
+        """The largest gap on the grid, with the standard error there."""
+        return self.at(self.peak_sigma)
 
     def minus(self, other: ReconstructionCurve) -> list[Estimate]:
         """The difference of two gaps over the same images at each noise level; what the images do to both cancels."""

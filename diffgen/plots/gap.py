@@ -17,6 +17,7 @@ from torch import Tensor
 from diffgen.metrics.bootstrap import Onset
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.gap import GapCurve
+from diffgen.metrics.reconstruction import ReconstructionCurve
 from diffgen.plots import LINES, NEUTRAL, TRAIN, VAL, Numbers, Style, training_axis
 
 
@@ -129,3 +130,50 @@ def gaps_beside(curves: Mapping[str, GapCurve], ax: Axes) -> Axes:
         band(curve.sigmas, curve.gap, curve.stderr, ax, label=name, **style)
     gap_axes(ax).legend()
     return ax
+
+
+def reconstruction_over_sigma(images_seen: Sequence[int], curves: Sequence[ReconstructionCurve], ax: Axes) -> Axes:
+    """The gap of rFD over σ, one line a snapshot, coloured by images seen: darker is later."""
+    colours = plt.cm.ScalarMappable(LogNorm(images_seen[0], images_seen[-1]), "viridis_r")
+    for seen, curve in zip(images_seen, curves):
+        band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(np.asarray(seen)))
+    return gap_axes(ax)
+
+
+def gaps_over_training(gaps: Mapping[str, tuple[Sequence[int], Sequence[Estimate]]], ax: Axes) -> Axes:
+    """Gaps over images seen, a line each with 95 % intervals."""
+    for (name, (seen, values)), style in zip(gaps.items(), LINES, strict=False):
+        estimates(seen, values, ax, label=name, **style)
+    ax.axhline(0, color=NEUTRAL, lw=0.8)
+    gap_scale(ax.yaxis)
+    training_axis(ax).legend(fontsize=8)
+    return ax
+
+
+def gap_of_lengths(lengths: Sequence[float], curves: Sequence[GapCurve], ax: Axes) -> Axes:
+    """G at the middle of the curves' noise levels against the length of the average of the weights."""
+    if curves:
+        sigma = float(curves[0].sigmas[len(curves[0].sigmas) // 2])
+        estimates(lengths, [curve.at(sigma) for curve in curves], ax, color=NEUTRAL)
+        ax.set(ylabel=f"$G$ at $\\sigma$ = {sigma:.2f}, raw")
+    else:
+        ax.text(0.5, 0.5, "this preset stores one average only", transform=ax.transAxes, ha="center")
+    ax.set(xlabel="relative width of the average, $\\sigma_\\mathrm{rel}$")
+    return ax
+
+
+def intervals_over_n(curves: Mapping[str, GapCurve], level: int, ax: Axes) -> dict[str, list[tuple[int, float]]]:
+    """The half-width of the 95 % interval of G at a noise level, for the first n images of both splits.
+
+    Returns:
+        (n, half-width) for each curve.
+    """
+    drawn = {}
+    for (name, curve), style, mark in zip(curves.items(), LINES, "os", strict=False):
+        counts = [n for n in (2**k for k in range(4, 20)) if n < curve.n] + [curve.n]
+        parts = (GapCurve(curve.sigmas, curve.train_errors[:, :n], curve.val_errors[:, :n]) for n in counts)
+        drawn[name] = [(n, 1.96 * float(part.stderr[level])) for n, part in zip(counts, parts)]
+        ax.plot(*zip(*drawn[name]), label=name, marker=mark, ms=4, **style)
+    ax.set(xscale="log", yscale="log", xlabel="evaluated images a split", ylabel="half-width of the 95 % interval")
+    ax.legend()
+    return drawn
