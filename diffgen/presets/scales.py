@@ -145,7 +145,7 @@ def standard(seed: int = 0) -> Preset:
         ),
         scaling=_scaling(seed),
         guidance=GuidancePlan(
-            guides=_guides(train, small, quarter),
+            guides=_guides(train, small, quarter), weights=(0, 0.5, 1, 2),
             levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=8_192, n_samples=8_192, n_trajectories=512,
             n_steps=18, windows=(8, 10, 12), window_n_eval=4_096, field_levels=10, field_images=32, field_pixels=49,
         ),
