@@ -109,11 +109,15 @@ def of_measures(folder: Path) -> Golden:
     experiments.frechet_gap_of(last, split.holdout.x[:12], split, measure=how, n_resamples=3)
     experiments.trajectory_stats(last, split, 12, grid, how, labels=labels)
     experiments.example_trajectories(last, 2, grid, how)
+    experiments.feature_similarity(last, split, 12, grid, 2, how, labels=labels)
+    experiments.sample_report(last, split, 12, grid, how, stops=(1,))
+    experiments.recognition(last, split, 0.5, how, n=12)
     experiments.recall_rates(last, split, [1, 3], 12, grid, how)
     experiments.guided_gap_curves(last, first, [0.5], split, sigmas, how)
     experiments.reconstruction_curve(last, split, sigmas, how, n_resamples=3)
     experiments.receptive_fields(last, split.val[:2], sigmas, how, pixels=3)
     experiments.measure_run([last], split, sigmas, 12, grid, None, how)
+    experiments.sample_distances(last, split, 12, grid, how)
     golden: Golden = {}
     kept = [read_tensors(path) for path in folder.glob("*/results/*.safetensors")]
     # in an order that does not depend on the name of the run

@@ -57,7 +57,7 @@ def label_axis(ks: Sequence[int], ax: Axes) -> Axes:
     """Make the x axis one of numbers of labels: logarithmic, with "none" at 1, and labels where there is room."""
     ticks, last = [], 0.0
     for k in sorted({1, *ks}):
-        roomy = k >= 1.9 * last
+        roomy = k >= 2.4 * last or k == 2
         ticks.append("none" if k == 1 else f"{k}" if roomy else "")
         last = k if roomy else last
     ax.set(xscale="log", xlabel="labels")
