@@ -1,4 +1,4 @@
-"""The gap at many guidance weights at once, and reconstructions; kept beside the main subject."""
+"""The gap and the samples at many guidance weights, and reconstructions; kept beside the main subject."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import Tensor
 
 from diffgen.data import Split
 from diffgen.experiments.measure import Measure
-from diffgen.experiments.subject import pair
+from diffgen.experiments.reports import SampleReport, sample_report
+from diffgen.experiments.subject import guided, pair
 from diffgen.features import FeatureMap, classifier_features, identity
+from diffgen.metrics.contrast import AtWeight
 from diffgen.metrics.gap import GapCurve, predictions
 from diffgen.metrics.reconstruction import ReconstructionCurve, reconstruction_distance
 from diffgen.runs import Subject, cached, data_hash
@@ -73,6 +75,37 @@ def guided_gap_curves(
         return a + 2 * w * ab + w.square() * b
 
     return [GapCurve(sigmas, errors("train", w * inside), errors("val", w * inside)) for w in weights]
+
+
+def guided_reports(
+    main: Subject,
+    guide: Subject,
+    weights: Sequence[float],
+    split: Split,
+    n: int,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008
+    *,
+    unconditional: bool = False,
+) -> list[SampleReport]:
+    """What is known of n samples at each guidance weight, from the same noise: see `sample_report` and `guided`."""
+    return [
+        sample_report(guided(main, guide, w, unconditional=unconditional), split, n, sigmas, measure) for w in weights
+    ]
+
+
+def at_weight(gap: float, report: SampleReport, unseen: float) -> AtWeight:
+    """One seed at one weight, for `contrast_rows`.
+
+    Args:
+        gap: G at the fixed noise level.
+        report: of the samples.
+        unseen: mean nearness of unseen images, see `Recognition`.
+    """
+    near, frechet = report.nearness.double() - float(unseen), report.frechet
+    halves = float(near[::2].mean()), float(near[1::2].mean())
+    numbers = (float(frechet.raw), float(frechet.corrected), float(near.mean()))
+    return AtWeight(float(gap), *numbers, halves, float(frechet.luck), float(report.luck.double().mean()))
 
 
 def reconstruction_curve(
