@@ -1,20 +1,24 @@
-"""The toy model without chance: gaps by deterministic quadrature, the gap as a map of the plane, and the fit of δ.
+"""The toy model: gaps without chance, by quadrature, and with drawn noise; maps of the plane; the fit of δ.
 
 In the plane the mean over the noise is a two-dimensional integral, so it need not be drawn: a grid does it exactly.
+Noise is drawn to repeat the paper's experiment, and where a claim needs a number that could have come out otherwise.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffgen.data.toy import circle
 from diffgen.denoiser import Denoiser
 from diffgen.metrics.bootstrap import parabolic_peak
 from diffgen.metrics.gap import GapCurve
+from diffgen.optimal import ErrorProne
 from diffgen.rng import generator
 
 SPACING, REACH = 0.6, 4.5
@@ -76,18 +80,18 @@ def expected_error(
     if y.ndim != 2 or y.shape[1] != 2:
         raise ValueError(f"y has shape {tuple(y.shape)}: the quadrature takes points in the plane, (N, 2)")
     nodes, weights = normal_rule(spacing, reach)
-    return _mean_error(denoiser, y, sigmas, nodes.expand(len(y), -1, 2), weights)
+    return _errors(denoiser, y, sigmas, nodes.expand(len(y), -1, 2), lambda errors: errors @ weights)
 
 
-def _mean_error(denoiser: Denoiser, y: Tensor, sigmas: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of ‖D(y + σ n; σ) − y‖ over the noises of each point, noise (N, Q, 2), weights (Q,): (S, N)."""
+def _errors(denoiser: Denoiser, y: Tensor, sigmas: Tensor, noise: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+    """A mean of ‖D(y + σ n; σ) − y‖, (levels, N, Q), for noise (N, Q, 2), of all noise levels: (S, *)."""
     y, errors = y.double(), []
     at_once = max(1, ROWS_AT_ONCE // max(1, noise[..., 0].numel()))
     for levels in torch.as_tensor(sigmas, dtype=torch.float64).flatten().split(at_once):
         x = y[:, None] + levels[:, None, None, None] * noise  # (levels, N, Q, 2)
         level = levels[:, None, None].expand(x.shape[:3]).flatten()
         denoised = denoiser(x.flatten(0, 2), level).reshape(x.shape)
-        errors.append((denoised - y[:, None]).norm(dim=3) @ weights)
+        errors.append(mean((denoised - y[:, None]).norm(dim=3)))
     return torch.cat(errors)
 
 
@@ -103,10 +107,39 @@ def expected_gap(
     return GapCurve(torch.as_tensor(sigmas), *errors)
 
 
-def paper_noise(draws: int, n: int = 20) -> Tensor:
-    """The noise of the paper's toy experiments, (draws, n, 2): NumPy's legacy stream of seed 0.
+def even_gap(n: int, delta: float, sigmas: Tensor) -> GapCurve:
+    """`expected_gap` of `ErrorProne` on n equidistant training points with n validation points between them.
 
-    The authors' repository documents it. Even rows belong to training points, odd ones to validation points.
+    Two points of each stand for all, since all are alike.
+    """
+    points = circle(2 * n)
+    return expected_gap(ErrorProne(points.train.x, delta), points.train.x[:2], points.val.x[:2], sigmas)
+
+
+def posterior_spread(points: Tensor, sigmas: Tensor) -> Tensor:
+    """How many training points have a say in y*(x, σ): 0 if one decides, 1 if all count the same, (S,), float64.
+
+    The entropy of the posterior weights, E H(w(y_i + σ n)) / ln N, over noisy training points, by quadrature.
+
+    Args:
+        points: training points in the plane, (N, 2), two or more.
+        sigmas: noise levels, (S,).
+    """
+    y, (nodes, weights) = points.double(), normal_rule()
+    spread = []
+    for sigma in torch.as_tensor(sigmas, dtype=torch.float64).flatten():
+        x = (y[:, None] + sigma * nodes).flatten(0, 1)
+        log_w = (-torch.cdist(x, y).square() / (2 * sigma**2)).log_softmax(1)
+        entropy = -(log_w.exp() * log_w).sum(1).reshape(len(y), -1) @ weights
+        spread.append(entropy.mean() / math.log(len(y)))
+    return torch.stack(spread)
+
+
+def paper_noise(draws: int, n: int = 20) -> Tensor:
+    """The noise of the paper's toy experiments, (draws, n, 2): NumPy's legacy stream of seed 0, the same at every σ.
+
+    The authors' code documents it and takes 50 draws. It prints no table of peaks: those made with this noise are ours,
+    and so is any other number of draws. Even rows belong to training points, odd ones to validation points.
     """
     return torch.from_numpy(np.random.RandomState(0).standard_normal((draws, n, 2)))
 
@@ -114,6 +147,9 @@ def paper_noise(draws: int, n: int = 20) -> Tensor:
 @torch.no_grad()
 def drawn_gap(denoiser: Denoiser, train: Tensor, val: Tensor, sigmas: Tensor, noise: Tensor) -> GapCurve:
     """G(σ) of points in the plane with given noise, every point its own: an experiment as the paper's.
+
+    What the curve has one column for are the draws, each a mean over all points. So its `.stderr` is the error that the
+    noise leaves, with the points as they are.
 
     Args:
         denoiser: D. It is called in float64.
@@ -127,9 +163,8 @@ def drawn_gap(denoiser: Denoiser, train: Tensor, val: Tensor, sigmas: Tensor, no
     """
     if noise.ndim != 3 or noise.shape[1:] != (len(train) + len(val), 2):
         raise ValueError(f"noise has shape {tuple(noise.shape)}: give (draws, {len(train) + len(val)}, 2)")
-    equal = torch.full((len(noise),), 1 / len(noise), dtype=torch.float64)
     parts = ((train, noise[:, ::2]), (val, noise[:, 1::2]))
-    errors = (_mean_error(denoiser, y, sigmas, n.double().transpose(0, 1), equal) for y, n in parts)
+    errors = (_errors(denoiser, y, sigmas, n.double().transpose(0, 1), lambda errors: errors.mean(1)) for y, n in parts)
     return GapCurve(torch.as_tensor(sigmas), *errors)
 
 
