@@ -28,7 +28,7 @@ from diffgen.data import Split
 from diffgen.loss import edm_loss
 from diffgen.rng import generator
 from diffgen.training import HalfLife, Trainer, accelerator_on
-from diffgen.training.trainer import has_bf16
+from diffgen.training.precision import has_bf16
 
 
 class Diffusers(nn.Module):

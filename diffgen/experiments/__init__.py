@@ -30,7 +30,9 @@ from diffgen.experiments.scaling import (
 )
 from diffgen.experiments.subject import averaged_over, guided, switched, windowed
 from diffgen.experiments.trajectories import (
+    FeatureSimilarity,
     example_trajectories,
+    feature_similarity,
     level_groups,
     part_stats,
     recall_rates,
@@ -38,10 +40,11 @@ from diffgen.experiments.trajectories import (
 )
 
 __all__ = [
-    "Measure", "Recognition", "RunMetrics", "SampleReport", "adjusted_curves", "averaged_over", "comparable_curves",
-    "denoised_images", "draw_samples", "example_trajectories", "frechet_gap_of", "gap_curves", "gap_table",
-    "guided", "guided_gap_curves", "initial_noise", "label_adjusted", "label_reference", "last_gap_difference",
-    "level_groups", "luck_of_split", "measure_run", "part_stats", "publish", "recall_rates", "receptive_fields",
-    "recognition", "reconstruction_curve", "reference_curve", "run_gap_curves", "sample_distances",
-    "sample_position", "sample_report", "samples", "switched", "trajectory_stats", "val_labels", "windowed",
+    "FeatureSimilarity", "Measure", "Recognition", "RunMetrics", "SampleReport", "adjusted_curves", "averaged_over",
+    "comparable_curves", "denoised_images", "draw_samples", "example_trajectories", "feature_similarity",
+    "frechet_gap_of", "gap_curves", "gap_table", "guided", "guided_gap_curves", "initial_noise", "label_adjusted",
+    "label_reference", "last_gap_difference", "level_groups", "luck_of_split", "measure_run", "part_stats",
+    "publish", "recall_rates", "receptive_fields", "recognition", "reconstruction_curve", "reference_curve",
+    "run_gap_curves", "sample_distances", "sample_position", "sample_report", "samples", "switched",
+    "trajectory_stats", "val_labels", "windowed",
 ]  # fmt: skip

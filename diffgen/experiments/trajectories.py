@@ -7,6 +7,7 @@ draw the figures of chapter 3, and any mean or interval can be computed from the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from diffgen.data import Points, Split
 from diffgen.experiments.measure import Measure
 from diffgen.experiments.sampling import initial_noise, split_hashes, where
+from diffgen.features import FeatureMap, classifier_features, identity
 from diffgen.guidance import Chunked
 from diffgen.metrics.copying import recalled
 from diffgen.metrics.estimate import Estimate
@@ -66,10 +68,13 @@ def part_stats(
 ) -> TrajectoryStats:
     """One of the `trajectory_stats`; that of trajectories may be of stochastic ones, see `stochastic`.
 
+    The part may also be "holdout": noisy images that are in neither split. On a scale for similarity differences they
+    are what unseen images have, luck of the split included.
+
     Raises:
         ValueError: an unknown part, or s_churn or labels in one that is not of trajectories.
     """
-    if part not in PARTS or (s_churn and part != "trajectory"):
+    if part not in (*PARTS, "holdout") or (s_churn and part != "trajectory"):
         raise ValueError(
             f"part is {part!r} with s_churn {s_churn:g}: it is one of {PARTS}, and trajectories alone are stochastic"
         )
@@ -147,18 +152,21 @@ def example_trajectories(
     n: int,
     sigmas: Tensor,
     measure: Measure = Measure(),  # noqa: B008
+    *,
+    labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A few whole trajectories, to look at: the sampler's levels, (S,), the states and the predictions, (S, n, *).
 
-    The rows are the first of `samples` and of `trajectory_stats`.
+    The rows are the first of `samples` and of `trajectory_stats` with these labels, (n,).
     """
 
     def compute() -> dict[str, Tensor]:
         denoiser = Chunked(subject.denoiser(measure.device), measure.batch_size)
-        x, denoised = zip(*_states(denoiser, sigmas, n, subject.shape, heun, measure))
+        x, denoised = zip(*_states(denoiser, sigmas, n, subject.shape, heun, measure, labels))
         return {"x": torch.stack(x), "denoised": torch.stack(denoised)}
 
     settings = {"n": n, "sigmas": sigmas.tolist(), "seed": measure.seed}
+    settings |= {} if labels is None else {"labels": labels.tolist()}
     states = cached(subject, "example_trajectories", settings, compute, version=1)
     return sigmas[:-1], states["x"], states["denoised"]
 
@@ -205,3 +213,68 @@ def recall_rates(
     settings = {"n": n, "sigmas": sigmas.tolist(), "starts": list(starts), "seed": measure.seed, **split_hashes(split)}
     recall = cached(subject, "recall", settings, compute, version=1)
     return {part: [Estimate.proportion(row) for row in recall[part].bool()] for part in ("train", "val")}
+
+
+class FeatureSimilarity(NamedTuple):
+    """Similarity to the most similar image of a split, in features: the mean over queries.
+
+    to_train and to_val: by the part that the queries are predictions for, one of `PARTS`.
+    """
+
+    to_train: dict[str, Estimate]
+    to_val: dict[str, Estimate]
+
+
+def feature_similarity(
+    subject: Subject,
+    split: Split,
+    n: int,
+    sigmas: Tensor,
+    step: int,
+    measure: Measure = Measure(),  # noqa: B008
+    *,
+    labels: Tensor | None = None,
+    features: FeatureMap = classifier_features,
+) -> FeatureSimilarity:
+    """How similar one-step predictions are to their most similar training and validation image, in features.
+
+    mean_q max_j cos(φ(D(x_q; σ)), φ(y_j)), not centred, with x_q noisy training images, noisy validation images, or
+    states of sampling trajectories at the same σ.
+
+    Args:
+        subject: D.
+        split: its data; references are equally many images of both.
+        n: queries of each part.
+        sigmas: the sampler's grid.
+        step: index of σ on it.
+        measure: how.
+        labels: classes of the trajectories, (n,), or None.
+        features: φ.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (there in DINOv2 and Inception features).
+    """
+    equal = min(len(split.train), len(split.val))
+
+    @torch.no_grad()
+    def compute() -> dict[str, Tensor]:
+        denoiser = Chunked(subject.denoiser(measure.device), measure.batch_size)
+        until = torch.cat([sigmas[: step + 1], sigmas.new_zeros(1)])
+        *_, (_, of_trajectories) = _states(denoiser, until, n, subject.shape, heun, measure, labels)
+        denoised = {"trajectory": of_trajectories}
+        for part in ("train", "val"):
+            level = torch.stack([sigmas[step], sigmas.new_zeros(())])
+            ((_, denoised[part]),) = _noisy_states(denoiser, level, getattr(split, part)[:n], measure)
+        references = {"train": features(split.train.x[:equal]), "val": features(split.val.x[:equal])}
+        return {
+            f"{part}-{name}": nearest_similarity(features(x), of_split).float()
+            for part, x in denoised.items()
+            for name, of_split in references.items()
+        }
+
+    settings = {
+        "n": n, "sigmas": sigmas.tolist(), "step": step, "seed": measure.seed, "features": identity(features),
+        "labels": None if labels is None else labels.tolist(), **split_hashes(split),
+    }  # fmt: skip
+    kept = cached(subject, "feature_similarity", settings, compute, version=1)
+    means = [{part: Estimate.mean(kept[f"{part}-{name}"].double()) for part in PARTS} for name in ("train", "val")]
+    return FeatureSimilarity(*means)

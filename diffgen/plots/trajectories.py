@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from diffgen.experiments.trajectories import FeatureSimilarity
 from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap
 from diffgen.metrics.trajectory import RelativePosition, TrajectoryStats
@@ -108,4 +109,31 @@ def rates_over_sigma(sigmas: Tensor, rates: Mapping[str, Sequence[Estimate]], ax
         label, style = PARTS[part]
         estimates(sigmas, rates[part], ax, label=label, **style)
     ax.set(ylim=(-0.05, 1.05))
+    return noise_axis(ax)
+
+
+def similarities_over_training(
+    images_seen: Sequence[int], similarities: Sequence[FeatureSimilarity], ax: Axes, to: str
+) -> Axes:
+    """Similarity to the most similar image of a split over training, for each part."""
+    for part, (label, style) in PARTS.items():
+        estimates(images_seen, [getattr(s, to)[part] for s in similarities], ax, label=label, **style)
+    return training_axis(ax)
+
+
+def stopped_over_sigma(
+    stopped: Mapping[str, Mapping[float, FrechetGap]], last: Mapping[str, FrechetGap], ax: Axes
+) -> Axes:
+    """The raw Fréchet gap of samples stopped early, over the σ at which they were, a line a snapshot; • are whole ones.
+
+    The shaded band is the luck of the split at the last of them.
+    """
+    for (name, by_sigma), style in zip(stopped.items(), LINES, strict=False):
+        points(list(by_sigma), [gap.raw for gap in by_sigma.values()], ax, label=name, marker="s", **style)
+        points([min(by_sigma) / 2.5], [last[name].raw], ax, marker="o", color=style["color"], ls="none")
+    luck = list(last.values())[-1].luck.stderr
+    if luck == luck:
+        ax.axhspan(-2 * luck, 2 * luck, color=GENERATED, alpha=0.12, lw=0)
+    ax.axhline(0, color=NEUTRAL, lw=0.8)
+    ax.set(ylabel="raw Fréchet gap of $D(x; \\sigma)$")
     return noise_axis(ax)

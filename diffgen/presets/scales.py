@@ -136,7 +136,7 @@ def standard(seed: int = 0) -> Preset:
         reference_images=500_000,
         toy=ToyPlan(n_noise=1_000),
         gap=_gap(
-            train, small, DiTConfig(patch=2, width=64, depth=3), Levels(n=16, sigma_min=0.02, sigma_max=40),
+            train, small, DiTConfig(patch=2, width=64, depth=3), Levels(n=12, sigma_min=0.02, sigma_max=40),
             n_eval=8_192, few=runs[1_024],
         ),
         trajectories=TrajectoriesPlan(

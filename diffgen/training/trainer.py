@@ -15,6 +15,7 @@ from diffgen.precondition import Preconditioned
 from diffgen.rng import generator
 from diffgen.training.config import TrainConfig
 from diffgen.training.ema import averaged
+from diffgen.training.precision import has_bf16
 from diffgen.training.randomness import WEIGHTS, batch_order, draws
 
 if TYPE_CHECKING:
@@ -38,14 +39,6 @@ def build_denoiser(config: TrainConfig, shape: tuple[int, ...], classes: int, si
 def untrained(config: TrainConfig, split: Split) -> Preconditioned:
     """The `build_denoiser` for data."""
     return build_denoiser(config, tuple(split.train.x.shape[1:]), classes_of(config, split), split.sigma_data)
-
-
-def has_bf16(device: str | torch.device = "cpu") -> bool:
-    """Whether the device computes in bfloat16 by instructions of its own, rather than by emulation, which is slow."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("arm_bf16"))
 
 
 def accelerator_on(device: str | torch.device = "cpu", precision: str = "no") -> Accelerator:
