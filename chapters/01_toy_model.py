@@ -739,7 +739,7 @@ glue("repeats", repeats, display=False)
 # the toy model is a model of training, then a network trained for longer should look like a smaller $\delta$.
 
 # %%
-config = toy_config(40 if smoke else 1500, width=16 if smoke else 64, n_snapshots=2 if smoke else 8, seed=seed)
+config = toy_config(40 if smoke else 4_000, width=16 if smoke else 64, n_snapshots=2 if smoke else 8, seed=seed)
 networks = dict(train_toy(config))
 learned = {step: toy.expected_gap(net, train, val, coarse) for step, net in networks.items()}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)

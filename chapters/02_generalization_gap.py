@@ -445,7 +445,7 @@ again = {s: dg.presets.named(preset, s) for s in range(seed, seed + settings.n_s
 level, grown, controls, nulls = sigmas[[i_peak]], {}, {}, {}
 for s, of_seed in again.items():
     trained, data = list(dg.train(of_seed.train, root=results, device=device)), of_seed.train.data.load()
-    ends, how = [trained[0], trained[-1]], measure.with_(seed=s)
+    ends, how = [trained[0], trained[-1]], measure.with_(seed=s, n_images=plan.n_peak or plan.n_eval)
     like = dg.trained(of_seed.reference, root=results, device=device) if of_seed.reference else None
     at_peak = experiments.adjusted_curves(experiments.gap_curves(ends, data, level, how), data, like, how)
     grown[s], controls[s] = growth(at_peak, level), growth([exchanged(curve) for curve in at_peak], level)

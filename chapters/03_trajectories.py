@@ -218,7 +218,7 @@ for name, n in (("main", main), ("smallest", smallest)):
 again = {k: dg.presets.named(preset, k) for k in range(seed, seed + settings.n_seeds)}
 of_seed, seen_main = {}, []
 for k, other in again.items():
-    data, how = other.train.data.load(), measure.with_(seed=k)
+    data, how = other.train.data.load(), measure.with_(seed=k, n_images=settings.gap.n_peak or settings.gap.n_eval)
     every = list(dg.train(other.train, root=results, device=device))
     few = every[:: -max(1, len(every) // 3)][::-1]
     like = dg.trained(other.reference, root=results, device=device) if other.reference else None

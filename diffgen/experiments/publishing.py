@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from diffgen.runs.folder import config_json
 from diffgen.runs.log import COLUMNS
 from diffgen.runs.publication import FORMAT, MANIFEST
 
-LARGEST_WEIGHTS = 3 * 2**17
-"""Weights of the last snapshot go along if their file is at most so many bytes: enough to check the rest by."""
+LARGEST_WEIGHTS = 3 * 2**19
+"""Weights of the last snapshot, of the average that is used, go along if their file is at most so many bytes: to check
+the rest by, and to measure more."""
 TABLE = "gaps.csv"
 PROVENANCE = ("code", "versions", "machine")
 
@@ -77,8 +77,8 @@ def _write(run: RunFolder, folder: Path, before: Publication | None) -> dict[str
     tensors |= {f"log/{key}": torch.tensor([line[key] for line in lines], dtype=torch.float64) for key in COLUMNS}
     write_tensors(folder / f"{run.name}.safetensors", tensors, _shared_provenance(results))
     last = run.weights_path(snapshots[-1].images_seen)
-    if last.is_file() and last.stat().st_size <= LARGEST_WEIGHTS:  # not pruned
-        shutil.copyfile(last, folder / f"{run.name}.weights.safetensors")
+    if last.is_file():  # not pruned
+        _write_weights(last, config.ema[0].name, folder / f"{run.name}.weights.safetensors")
     return {
         "config": config_json(config),
         "versions": run.versions,
@@ -86,6 +86,13 @@ def _write(run: RunFolder, folder: Path, before: Publication | None) -> dict[str
         "snapshots": [snapshot.images_seen for snapshot in snapshots],
         "training": run.metadata,
     }
+
+
+def _write_weights(snapshot: Path, average: str, path: Path) -> None:
+    tensors, metadata = read_tensors(snapshot)
+    kept = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{average}/")}
+    if sum(tensor.nbytes for tensor in kept.values()) <= LARGEST_WEIGHTS:
+        write_tensors(path, kept, metadata)
 
 
 def _published_already(before: Publication | None, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

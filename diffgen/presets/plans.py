@@ -53,13 +53,15 @@ class GapPlan:
 
     networks: its runs by what they are called there; all but the network is equal. architectures: a U-Net and a
     transformer on equal images, few enough that the transformer memorizes as well. levels: of the gap curves. n_eval:
-    images a split.
+    images a split in the curves. n_peak: images a split at the noise level of the peak, where claims are decided; as
+    many if None.
     """
 
     networks: Mapping[str, TrainConfig]
     architectures: Mapping[str, TrainConfig]
     levels: Levels
     n_eval: int
+    n_peak: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
