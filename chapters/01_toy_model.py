@@ -70,6 +70,7 @@ settings = dg.presets.named(preset, seed)
 smoke = preset == "smoke"
 
 # %% [markdown]
+# (sec:toy-flow)=
 # ## The best denoiser, by hand
 #
 # A denoiser gets $x = y + \sigma n$, a data point with noise $n \sim N(0, I)$ of level $\sigma$ added, and returns its
@@ -166,6 +167,7 @@ glue("blur_error", f"{blur_error:.0e}", display=False)
 # model cannot tell a training point from a place a distance $\delta$ away*. And what cannot be told apart cannot be
 # copied.
 #
+# (sec:toy-gap)=
 # ## The gap is a bump
 #
 # How much better does a denoiser know its training points? Let $E_S(\sigma)$ be the mean over the points $y$ of a set
@@ -219,6 +221,7 @@ table.round(3).rename_axis("δ")
 # deviate in the same direction, because all rows share one noise, and training and validation points have different
 # ones. Fifty draws are enough for the picture, and not for the second digit; everything below uses the exact curves.
 #
+# (sec:toy-regions)=
 # ## Where a place must lie to be known
 #
 # $G$ compares two sets. The same question can be asked of every place in the plane: if *it* were the validation point,
@@ -442,6 +445,7 @@ glue("tail_theory", math.sqrt((1 + 1 / 10) / (1 - 1 / 10)) - 1, display=False)
 # {glue:text}`tail_spread:.2f`
 # ({glue:text}`random_spread:.2f` at the peak): a curve from one random draw shows chance as much as law.
 #
+# (sec:toy-samples)=
 # ## What is sampled
 #
 # Sampling follows the probability-flow equation $dx / d\sigma = (x - D(x; \sigma)) / \sigma$ from $\sigma = 80$ down to
@@ -569,6 +573,7 @@ glue("frechet_null", dg.memorized_fraction(fresh, known).format(".2f"), display=
 # {glue:text}`frechet_null` of fresh points (± one standard error). The paper's figure is one split, so one draw of that
 # luck. {doc}`03_trajectories` corrects its Fréchet gaps by that of the split.
 #
+# (sec:toy-trajectories)=
 # ## Where sampling goes, and training doesn't
 #
 # Now the paper's main point, in the plane. In training, a denoiser sees $y_i + \sigma n$: points at a typical distance
@@ -634,6 +639,7 @@ for ax, (error, states) in zip(axes, few.items()):
 TrajectoryPlayer(data, delta=d)
 
 # %% [markdown]
+# (sec:toy-guidance)=
 # ## Guidance by a worse model
 #
 # Autoguidance {cite:p}`karras2024guiding` pushes a denoiser away from a worse version of itself,
@@ -732,6 +738,7 @@ glue("repeats", repeats, display=False)
 # {glue:text}`random_one_first:.2f` without guidance and by {glue:text}`random_one_last:.2f` at $w = 2$ (standard
 # deviation).
 #
+# (sec:toy-network)=
 # ## Is a network like this?
 #
 # The error $\delta$ was put in by hand. So train a network, a small perceptron with the preconditioning of

@@ -139,6 +139,7 @@ glue("epochs", images_seen[-1] / len(split.train), display=False)
 # the network was not trained on.
 
 # %% [markdown]
+# (sec:gap-images)=
 # ## What it sees
 #
 # Before measuring, look. Below, the same noise has been added to two training images and two validation images, more of
@@ -161,6 +162,7 @@ side = rows[0].shape[-1] + 1
 ax.set_xticks([side * (2 * j + 1) for j in range(len(levels))], [f"σ = {level:g}" for level in levels]);
 
 # %% [markdown]
+# (sec:gap-over-sigma)=
 # ## The gap over the noise level
 #
 # Now the measurement. {eq}`eq:error` is evaluated on a grid of noise levels, for each snapshot, with the same images and
@@ -242,6 +244,7 @@ glue("peak_small", small.peak.format(), display=False)
 # {glue:text}`peak_gap`; the largest of the small network is {glue:text}`peak_small`.
 
 # %% [markdown]
+# (sec:gap-overfitting)=
 # ## Overfitting, at the peak and elsewhere
 #
 # The same at one noise level, over time, as in the paper's Figure 1. Both errors fall at first, and together: the
@@ -289,6 +292,7 @@ gap_curve = Curves(
 Scrubber(sliders, parts, [gap_curve], title="What the U-Net makes of noisy images", play="images seen")
 
 # %% [markdown]
+# (sec:gap-features)=
 # ## In other units
 #
 # Pixels are one way to measure an error. The features of a small classifier of clothes forgive what does not change
@@ -326,6 +330,7 @@ glue("n_features", feature_curves[-1].n, display=False)
 # {glue:text}`rfd_gap`. Neither is adjusted, and both are of {glue:text}`n_features` images a split, so the sampling
 # variability of the split is in them. The right panel has the three measures over training, pixels adjusted.
 #
+# (sec:gap-lengths)=
 # ## The length of the average
 #
 # The weights that we evaluate are averages over the last part of training. How long a part is a choice, and a longer
@@ -354,6 +359,7 @@ else:
 # From the shortest to the longest of these averages the gap at the peak changes by {glue:text}`longer`: a longer average
 # remembers {glue:text}`longer_says`.
 #
+# (sec:gap-transformer)=
 # ## Does it need convolutions?
 #
 # A U-Net looks at neighbourhoods, a transformer {cite:p}`peebles2023` at everything at once, and one might think that
@@ -417,6 +423,7 @@ for name, interval in (("sigma", tops["U-Net"].sigma), ("height", tops["U-Net"].
 # the paper finds it at 0.72 for CIFAR-10 and between 1.2 and 2.0 for ImageNet-64, on data with $\sigma_d = 0.5$; here
 # $\sigma_d =$ {glue:text}`sigma_data:.2f`.
 #
+# (sec:gap-n)=
 # ### How many images does it take?
 #
 # The paper evaluates 8,192 images a split. The error of $G$ falls with the root of their number. Here is the half-width
@@ -431,6 +438,7 @@ glue("enough", f"{enough:,}" if enough else f"more than {last.n:,}", display=Fal
 # %% [markdown]
 # To know this gap to half of itself, adjusted, takes {glue:text}`enough` images a split.
 #
+# (sec:gap-seeds)=
 # ## Other splits, other weights, other noise
 #
 # All of these intervals are for one network. Would another one, trained on other images from other random weights, have

@@ -147,6 +147,7 @@ glue("copies_main", copies_of(main), display=False)
 # Thin horizontal lines are the nulls. Trained on {glue:text}`smallest` images, at the last stop
 # {glue:text}`copies_smallest`. Trained on {glue:text}`main`, {glue:text}`copies_main`.
 #
+# (sec:traj-place)=
 # ## The gap of the denoiser and the place of its samples
 #
 # Few copies could still be many images that lean towards the training set. So how near to it do samples lie? Let
@@ -208,6 +209,7 @@ for name, n in (("main", main), ("smallest", smallest)):
 # {glue:text}`position_smallest`. Of the {glue:text}`n_report` samples of each, {glue:text}`copies_report_main` and
 # {glue:text}`copies_report_smallest` are copies. This figure is the book in one picture.
 #
+# (sec:traj-threshold)=
 # ### Is there a threshold?
 #
 # The three sizes differ in how far their gap goes. So put all runs of this book on one axis: the main run with all its
@@ -273,6 +275,7 @@ glue("position_middle", positions[middle][-1].format(".3f"), display=False)
 # networks, they do: they lag behind it, and then they follow. A network that copies is at the end of this way, and not
 # another kind of thing.
 #
+# (sec:traj-frechet)=
 # ### The same by Fréchet distances
 #
 # The paper's own figure has the gap of the denoiser and that of its samples on one axis. The second is the Fréchet
@@ -309,6 +312,7 @@ pd.DataFrame(table).rename_axis("Fréchet distance, last stop", axis=1)
 # there is only one, so both are between halves, and larger by the bias of few images. **No verdict of this book rests on
 # a Fréchet gap alone.**
 #
+# (sec:traj-run)=
 # ## Where trajectories run
 #
 # Why would a network that has memorized not use it? Because it is never asked. What it knows by heart is how to denoise
@@ -382,6 +386,7 @@ glue("window", f"{float(levels[window].min()):.2g} to {float(levels[window].max(
 # {glue:text}`recognized_main`, those of the smallest training set at {glue:text}`recognized_smallest`. This number
 # decides C6.
 #
+# (sec:traj-features)=
 # ### In features, over training
 #
 # The paper draws similarities over training time, in features. Here they are for the main run at the noise level of the
@@ -404,6 +409,7 @@ for part in ("train", "val", "trajectory"):
 # {glue:text}`feature_val` for noisy validation images, and {glue:text}`feature_trajectory` on trajectories. In the paper
 # it is .653, .569 and .600.
 #
+# (sec:traj-leave)=
 # ## Where the trajectory leaves the training data
 #
 # That was the network's opinion. Whether the states themselves overlap with the noisy training data can be measured
@@ -450,6 +456,7 @@ glue("leaves", text[0].upper() + text[1:], display=False)
 # their logarithms); below it is the denoiser's gap. Where the trajectory's points lie near 0 while $G$ is high, the
 # network's memory is of places that the trajectory does not visit; where they lie near 1, it visits them.
 #
+# (sec:traj-stopping)=
 # ## Stopping early
 #
 # One can leave a trajectory at any noise level by taking the prediction $D(x; \sigma)$ for the image. Its neighbour gap,
@@ -505,6 +512,7 @@ glue("stopped_whole", reports[main][-1].frechet.raw.format(".3f"), display=False
 # on the right, over training. At the last stop the largest is {glue:text}`stopped_widest`, for samples stopped at $\sigma =$
 # {glue:text}`stopped_sigma`; that of whole samples is {glue:text}`stopped_whole`. The noise levels are the sampler's own.
 #
+# (sec:traj-experiments)=
 # ## Two experiments
 #
 # So far we have watched. Now intervene. *Switch*: sample with the last snapshot, but inside a window of noise levels let an
@@ -555,6 +563,7 @@ for name, n in (("main", main), ("smallest", smallest)):
 # images from noise levels at which its trajectories show no sign of them, its memory would be followed, if trajectories
 # came there. Where it does no more than the null, what $G$ measures is a better guess and not yet a copy.
 #
+# (sec:traj-images)=
 # ## Does it depend on which images?
 #
 # If samples owe little to the particular training images, a network trained on other images of the same kind should make
