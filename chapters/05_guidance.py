@@ -239,7 +239,7 @@ for name, value in {
 # %%
 reports = {
     kind: [guided_reports(mains[i], guides[kind][i], weights, splits[i], plan.n_samples, sampler, how[i],
-                          unconditional=bare[kind]) for i in runs]
+                          unconditional=bare[kind], stops=settings.trajectories.stops) for i in runs]
     for kind in guides
 }  # fmt: skip
 ends = [experiments.recognition(mains[i], splits[i], fixed, how[i]) for i in runs]

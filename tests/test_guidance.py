@@ -1,14 +1,17 @@
-"""Guidance both ways and its identities, how often it calls a network, and windows with strides."""
+"""Guidance both ways and its identities, how often it calls a network, its samples, and windows with strides."""
 
 import math
 
 import pytest
 import torch
+from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 import diffgen as dg
+from diffgen import experiments
+from diffgen.experiments.guidance import at_weight, guided_reports
 
 CLASSES = 3
 POINTS = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -122,6 +125,28 @@ def test_gradients_pass_through_guidance():
     wrapped = (dg.Guided(base, dg.Unconditional(base), 2.0), base, dg.Unconditional(base))
     by, main, guide = (torch.autograd.grad(d(x, 1.0, torch.tensor([1])).sum(), x)[0] for d in wrapped)
     torch.testing.assert_close(by, 3 * main - 2 * guide, rtol=1e-3, atol=1e-3)
+
+
+# Samples
+
+
+def test_reports_of_weights_are_those_of_guided_subjects(tmp_path):
+    config = tiny(total_images=256, conditional=True, n_snapshots=2)
+    early, last = dg.train(config, root=tmp_path, progress=False)
+    split, grid, how = config.data.load(), dg.edm_sigmas(3), dg.Measure(progress=False)
+    plain, guided = guided_reports(last, early, (0, 1), split, 16, grid, how, stops=(1,))
+    alone = experiments.sample_report(last, split, 16, grid, how, stops=(1,))
+    steered = experiments.sample_report(experiments.guided(last, early, 1), split, 16, grid, how)
+    assert torch.equal(plain.nearness, alone.nearness)
+    assert list(plain.stopped) == list(alone.stopped) == [float(grid[1])]
+    assert torch.equal(guided.shown, steered.shown)
+    assert not guided.stopped
+    assert not torch.equal(guided.shown, plain.shown)
+    at = at_weight(0.1, guided, 0.02)
+    assert at.near == pytest.approx(float(guided.near) - 0.02)
+    assert at.near == pytest.approx(sum(at.halves) / 2)
+    assert at.halves[0] == pytest.approx(float(guided.nearness[::2].mean()) - 0.02)
+    assert (at.gap, at.raw, at.corrected) == (0.1, float(guided.frechet.raw), float(guided.frechet.corrected))
 
 
 # Windows

@@ -87,11 +87,15 @@ def guided_reports(
     measure: Measure = Measure(),  # noqa: B008
     *,
     unconditional: bool = False,
+    stops: Sequence[int] = (),
 ) -> list[SampleReport]:
-    """What is known of n samples at each guidance weight, from the same noise: see `sample_report` and `guided`."""
-    return [
-        sample_report(guided(main, guide, w, unconditional=unconditional), split, n, sigmas, measure) for w in weights
-    ]
+    """What is known of n samples at each guidance weight, from the same noise: see `sample_report` and `guided`.
+
+    At weight 0 it is the report of the main subject, the same for every guide, with the early stops in `stops`: with
+    those of another chapter it is found there.
+    """
+    subjects = {w: guided(main, guide, w, unconditional=unconditional) for w in weights}
+    return [sample_report(s, split, n, sigmas, measure, stops=() if w else stops) for w, s in subjects.items()]
 
 
 def at_weight(gap: float, report: SampleReport, unseen: float) -> AtWeight:
