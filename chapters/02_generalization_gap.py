@@ -120,7 +120,8 @@ glue("side", split.train.x.shape[-1], display=False)
 # %%
 runs = {name: list(dg.train(config, root=results, device=device)) for name, config in plan.networks.items()}
 snapshots = runs["U-Net"]
-images_seen = [snapshot.images_seen for snapshot in snapshots]
+seen = {name: [snapshot.images_seen for snapshot in of_run] for name, of_run in runs.items()}
+images_seen = seen["U-Net"]
 fig, ax = plt.subplots(figsize=(6.5, 2.8))
 for (name, of_run), style in zip(runs.items(), ("-", "--", "-.")):
     log = of_run[-1].run.log
@@ -134,8 +135,8 @@ glue("images_last", f"{images_seen[-1]:,}", display=False)
 glue("epochs", images_seen[-1] / len(split.train), display=False)
 
 # %% [markdown]
-# Each has seen {glue:text}`images_last` images, that is each training image {glue:text}`epochs:.0f` times. Dotted lines
-# are the stops. As long as the loss falls one would say from it alone that all is well. It says nothing of images that
+# The U-Net has seen {glue:text}`images_last` images, that is each training image {glue:text}`epochs:.0f` times. Dotted
+# lines are the stops. As long as the loss falls one would say from it alone that all is well. It says nothing of images that
 # the network was not trained on.
 
 # %% [markdown]
@@ -177,7 +178,7 @@ sigmas = plan.levels.sigmas
 raw = {name: experiments.gap_curves(of_run, split, sigmas, measure) for name, of_run in runs.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1, 1.2))
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
-    gap_over_sigma(images_seen, raw[name], overfit_onset(raw[name]), ax, bar=ax is axes[-1])
+    gap_over_sigma(seen[name], raw[name], overfit_onset(raw[name]), ax, bar=ax is axes[-1])
     ax.set(title=f"{name}, raw")
 axes[1].set(ylabel="")
 glue("n_evaluated", raw["U-Net"][-1].n, display=False)
@@ -214,7 +215,7 @@ reference = experiments.reference_curve(like_it, split, sigmas, measure)
 curves = {name: [control_variate_adjusted(curve, reference) for curve in of_run] for name, of_run in raw.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1, 1.2))
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
-    gap_over_sigma(images_seen, curves[name], overfit_onset(curves[name]), ax, bar=ax is axes[-1])
+    gap_over_sigma(seen[name], curves[name], overfit_onset(curves[name]), ax, bar=ax is axes[-1])
     ax.plot(sigmas, reference.gap, color=plots.NEUTRAL, ls="--", lw=1.2, label="reference: the draw alone")
     ax.legend(loc="upper right")
     ax.set(title=f"{name}, adjusted")
@@ -233,7 +234,10 @@ glue("peak_level", float(sigmas[i_peak]), display=False)
 glue("peak_gap", last.peak.format(), display=False)
 glue("chance", float(reference.gap[i_peak]), display=False)
 small = curves["small U-Net"][-1]
+then = curves["U-Net"][images_seen.index(seen["small U-Net"][-1])]
 glue("peak_small", small.peak.format(), display=False)
+glue("peak_then", then.peak.format(), display=False)
+glue("small_seen", f"{seen['small U-Net'][-1]:,}", display=False)
 
 # %% [markdown]
 # The dashed line is the reference: at the peak its gap is {glue:text}`chance:+.3f`, and it has seen no image of either
@@ -241,7 +245,8 @@ glue("peak_small", small.peak.format(), display=False)
 # {glue:text}`narrower:.1f` (median over the noise levels), which would otherwise take {glue:text}`fewer:.1f` times as
 # many images. At the peak the factor is {glue:text}`narrower_peak:.1f`: there networks differ most in what they know of
 # an image. At the last stop the gap of the U-Net is largest at $\sigma =$ {glue:text}`peak_level:.2f`, where it is
-# {glue:text}`peak_gap`; the largest of the small network is {glue:text}`peak_small`.
+# {glue:text}`peak_gap`. After {glue:text}`small_seen` images seen the largest gap of the small network is
+# {glue:text}`peak_small`, and that of the U-Net was {glue:text}`peak_then`.
 
 # %% [markdown]
 # (sec:gap-overfitting)=

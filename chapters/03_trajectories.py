@@ -82,7 +82,13 @@ measure = dg.Measure(seed=seed, device=device, n_images=settings.gap.n_eval)
 # %%
 trained = {n: list(dg.train(config, root=results, device=device)) for n, config in plan.by_size.items()}
 main, smallest = settings.train.data.n_train, min(trained)
-runs = {n: of_run[:: -max(1, len(of_run) // 3)][::-1] for n, of_run in trained.items()}
+
+
+def stops(of_run: list[dg.Snapshot]) -> list[dg.Snapshot]:
+    return list(dict.fromkeys([of_run[0], of_run[2 * len(of_run) // 3], of_run[-1]]))
+
+
+runs = {n: stops(of_run) for n, of_run in trained.items()}
 splits = {n: config.data.load() for n, config in plan.by_size.items()}
 seen = {n: [snapshot.images_seen for snapshot in of_run] for n, of_run in runs.items()}
 split, last = splits[main], runs[main][-1]
@@ -222,7 +228,7 @@ of_seed, seen_main = {}, []
 for k, other in again.items():
     data, how = other.train.data.load(), measure.with_(seed=k, n_images=settings.gap.n_peak or settings.gap.n_eval)
     every = list(dg.train(other.train, root=results, device=device))
-    few = every[:: -max(1, len(every) // 3)][::-1]
+    few = stops(every)
     like = dg.trained(other.reference, root=results, device=device) if other.reference else None
     level = torch.tensor([peak_sigma])
     of_gap = experiments.adjusted_curves(experiments.gap_curves(few, data, level, how), data, like, how)

@@ -32,8 +32,13 @@ def test_the_seed_is_that_of_every_run(preset):
 
 def test_networks_of_chapter_2_differ_in_the_network_alone(preset):
     for group in (preset.gap.networks, preset.gap.architectures):
-        for config in group.values():
-            assert config.with_(network=preset.train.network, precision=preset.train.precision) == group["U-Net"]
+        main, *others = group.values()
+        for config in others:
+            seen = main.snapshot_images
+            assert config.snapshot_images == seen[: len(config.snapshot_images)], "a common beginning"
+            same = {"network": main.network, "precision": main.precision}
+            length = {"total_images": main.total_images, "n_snapshots": main.n_snapshots}
+            assert config.with_(**same, **length) == main
     assert preset.gap.networks["U-Net"] == preset.train
     assert preset.gap.architectures["U-Net"] in (preset.train, *preset.trajectories.by_size.values())
 

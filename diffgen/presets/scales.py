@@ -29,15 +29,19 @@ PresetName = Literal["smoke", "quick", "standard", "paper"]
 
 def _gap(
     train: TrainConfig, small: UNetConfig, transformer: DiTConfig, levels: Levels, n_eval: int, *,
-    n_peak: int | None = None, few: TrainConfig | None = None, transformer_precision: Literal["no", "bf16"] = "no",
+    n_peak: int | None = None, few: TrainConfig | None = None, small_images: int | None = None,
+    transformer_precision: Literal["no", "bf16"] = "no",
 ) -> GapPlan:  # fmt: skip
     """The plan of chapter 2; `few` is the run that the transformer is compared with, the main one if None.
 
-    On CPUs bfloat16 slows small transformers (benchmarks/training.py).
+    The small network sees `small_images`, those of a snapshot of the main run, or as many as that if None. On CPUs bfloat16 slows small transformers (benchmarks/training.py).
     """
     few = few or train
     return GapPlan(
-        networks={"U-Net": train, "small U-Net": train.with_(network=small)},
+        networks={
+            "U-Net": train,
+            "small U-Net": until(train.with_(network=small), small_images or train.snapshot_images[-1], train),
+        },
         architectures={"U-Net": few, "transformer": few.with_(network=transformer, precision=transformer_precision)},
         levels=levels, n_eval=n_eval, n_peak=n_peak,
     )  # fmt: skip
@@ -137,7 +141,7 @@ def standard(seed: int = 0) -> Preset:
         toy=ToyPlan(n_noise=1_000),
         gap=_gap(
             train, small, DiTConfig(patch=2, width=64, depth=3), Levels(n=12, sigma_min=0.02, sigma_max=40),
-            n_eval=4_096, n_peak=8_192, few=runs[1_024],
+            n_eval=4_096, n_peak=8_192, few=runs[1_024], small_images=quarter,
         ),
         trajectories=TrajectoriesPlan(
             by_size=runs, disjoint_runs=disjoint_runs(runs, train.snapshot_images[3]), n=512, n_samples=8_192,
