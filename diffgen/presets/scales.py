@@ -34,7 +34,8 @@ def _gap(
 ) -> GapPlan:  # fmt: skip
     """The plan of chapter 2; `few` is the run that the transformer is compared with, the main one if None.
 
-    The small network sees `small_images`, those of a snapshot of the main run, or as many as that if None. On CPUs bfloat16 slows small transformers (benchmarks/training.py).
+    The small network sees `small_images`, those of a snapshot of the main run, or as many as that if None. On CPUs
+    bfloat16 slows small transformers (benchmarks/training.py).
     """
     few = few or train
     return GapPlan(
