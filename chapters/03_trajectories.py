@@ -186,7 +186,8 @@ def adjusted(n: int, snapshots: list, levels: torch.Tensor) -> list[dg.GapCurve]
 
 
 def placed(snapshot: dg.Snapshot, data: dg.Split, sigma: float, how: dg.Measure):
-    report = experiments.sample_report(snapshot, data, plan.n_samples, grid, how, stops=plan.stops)
+    count = plan.n_samples if len(data.train) == main else min(plan.n_samples, 4 * plan.n)
+    report = experiments.sample_report(snapshot, data, count, grid, how, stops=plan.stops)
     return report, experiments.sample_position(report, experiments.recognition(snapshot, data, sigma, how))
 
 
@@ -202,7 +203,8 @@ growth_of_both(seen, gaps, positions, axes)
 glue("main_result", fig, display=False)
 peak_sigma = curves[main].peak_sigma
 glue("peak_sigma", peak_sigma, display=False)
-glue("n_report", f"{plan.n_samples:,}", display=False)
+glue("n_report", f"{len(reports[main][-1].nearness):,}", display=False)
+glue("n_report_smallest", f"{len(reports[smallest][-1].nearness):,}", display=False)
 for name, n in (("main", main), ("smallest", smallest)):
     glue(f"gap_{name}", gaps[n][-1].format(), display=False)
     glue(f"position_{name}", positions[n][-1].format(".3f"), display=False)
@@ -212,8 +214,8 @@ for name, n in (("main", main), ("smallest", smallest)):
 # With {glue:text}`main` training images the gap of the denoiser at the last stop (at $\sigma =$
 # {glue:text}`peak_sigma:.2f`) is {glue:text}`gap_main`, and its samples are at $p =$ {glue:text}`position_main`. With
 # {glue:text}`smallest` training images the gap is {glue:text}`gap_smallest` and the samples are at
-# {glue:text}`position_smallest`. Of the {glue:text}`n_report` samples of each, {glue:text}`copies_report_main` and
-# {glue:text}`copies_report_smallest` are copies. This figure is the book in one picture.
+# {glue:text}`position_smallest`. Of {glue:text}`n_report` and {glue:text}`n_report_smallest` samples,
+# {glue:text}`copies_report_main` and {glue:text}`copies_report_smallest` are copies. This figure is the book in one picture.
 #
 # (sec:traj-threshold)=
 # ### Is there a threshold?
