@@ -69,8 +69,6 @@ book.check_parameters()
 plots.use_style()
 settings = dg.presets.named(preset, seed)
 plan, weights, sampler = settings.guidance, settings.guidance.weights, settings.guidance.sigmas
-
-
 short = {"autoguidance": "auto", "classifier-free": "free"}
 
 
@@ -190,15 +188,15 @@ raw = {  # the last weight is that of the guide alone
 }  # fmt: skip
 curves = {kind: [experiments.adjusted_curves(raw[kind][i], splits[i], references[i], how[i]) for i in runs]
           for kind in raw}  # fmt: skip
-unguided = torch.stack([of_weights[0].gap for of_weights in curves["autoguidance"]])  # the same for both kinds
+unguided = torch.stack([of_run[0].gap for of_run in curves["autoguidance"]])  # the same for both kinds
 fixed = float(sigmas[unguided.mean(0).argmax()])
 one = min(range(len(weights)), key=lambda k: abs(weights[k] - 1))
-G = {kind: torch.tensor([[float(c.at(fixed)) for c in of_weights] for of_weights in curves[kind]]) for kind in curves}
+G = {kind: torch.stack([torch.stack([c.gap[c.index(fixed)] for c in of_run]) for of_run in curves[kind]]) for kind in curves}
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), width_ratios=(1, 1.2), sharey=True)
 for ax, kind in zip(axes, curves):
-    means = torch.stack([torch.stack([c.gap for c in of_weights[: len(weights)]]) for of_weights in curves[kind]]).mean(0)
+    means = torch.stack([torch.stack([c.gap for c in of_run[: len(weights)]]) for of_run in curves[kind]]).mean(0)
     draw.gaps_of_weights(weights, sigmas, list(means), ax, first=[across(column) for column in unguided.T], fixed=fixed,
                          bar=ax is axes[1]).set(title=kind)  # fmt: skip
 axes[1].set(ylabel="")
@@ -281,7 +279,7 @@ offset = table("autoguidance", lambda r: r.frechet.train_val - float(r.frechet.t
 tables = {
     kind: {
         "raw": table(kind, lambda r: r.frechet.raw), "corrected": table(kind, lambda r: r.frechet.corrected),
-        "near": torch.tensor([[at.near for at in of_run] for of_run in known[kind]]),
+        "near": torch.tensor([[at.near for at in of_run] for of_run in known[kind]], dtype=torch.float64),
     }
     for kind in guides
 }  # fmt: skip
@@ -353,9 +351,9 @@ glue("copied_null", copied_val, display=False)
 # | neighbour gap (nats) | {glue:text}`near_change_auto` | {glue:text}`near_says_auto` | {glue:text}`near_change_free` | {glue:text}`near_says_free` |
 # | Fréchet distance to training images, times | {glue:text}`to_train_auto` | | {glue:text}`to_train_free` | |
 #
-# The two parts of the raw gap add up to its change. The numerator's part is what has to do with the training set; the
-# denominator's part comes with any change of quality. Where the second is the larger one, a Fréchet gap that moves under
-# guidance is a measurement of quality more than of memory.
+# The two parts of the raw gap add up to its change. Only the numerator tells training from validation images; the
+# denominator moves with the quality of the samples. Where its part is the larger one, a Fréchet gap that moves under
+# guidance measures quality more than memory.
 #
 # Copies, without guidance and at $w =$ {glue:text}`w_max:g`, are {glue:text}`copies_auto` of the samples under autoguidance
 # and {glue:text}`copies_free` under classifier-free guidance, beside {glue:text}`copied_null:.2%` of validation images. On
