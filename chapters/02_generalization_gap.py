@@ -127,8 +127,8 @@ for (name, of_run), style in zip(runs.items(), ("-", "--", "-.")):
     log = of_run[-1].run.log
     label = f"{name}, {of_run[-1].run.metadata['parameters']:,} parameters"
     ax.plot(log.images_seen, log.loss.rolling(max(1, len(log) // 100)).mean(), color=plots.TRAIN, ls=style, label=label)
-for seen in images_seen:
-    ax.axvline(seen, color=plots.NEUTRAL, lw=0.7, ls=":")
+for stop in images_seen:
+    ax.axvline(stop, color=plots.NEUTRAL, lw=0.7, ls=":")
 plots.training_axis(ax).set(ylabel="training loss", yscale="log")
 ax.legend()
 glue("images_last", f"{images_seen[-1]:,}", display=False)
