@@ -32,7 +32,7 @@
 # ask the toy model first, in which everything is exact, then networks in the paper's regime. The chapter ends with the
 # opposite treatment, a denoiser that may not see the whole image.
 
-# %% tags=["parameters", "published"]
+# %% tags=["parameters"]
 from diffgen.presets import PresetName
 
 preset: PresetName = "quick"  # how much to compute
@@ -153,6 +153,7 @@ for name, value in {"delta": delta, "delta_guide": delta_guide, "w_max": weights
 FieldExplorer(circle, delta=delta, delta_guide=delta_guide, weight=1, sigma=1.2, guidance=True)
 
 # %% [markdown]
+# (sec:guidance-gap)=
 # ## Two guides, and the gap of the denoiser
 #
 # A network is wrong in more ways than one. It does not know well what clothes look like, and it has memorized. A guide
@@ -254,6 +255,7 @@ for ax, kind in zip(axes, reports):
 glue("n_samples", f"{plan.n_samples:,}", display=False)
 
 # %% [markdown]
+# (sec:guidance-samples)=
 # ## What it does to the samples
 #
 # The paper's gap of samples is a *Fréchet gap*: the Fréchet distance {cite:p}`heusel2017` to the validation images over
@@ -361,6 +363,7 @@ glue("copied_null", copied_val, display=False)
 # predictions for noisy training images (1); at $w =$ {glue:text}`w_one:g` they lie at {glue:text}`position_auto` and
 # {glue:text}`position_free`.
 #
+# (sec:guidance-contrast)=
 # ## More than the denoiser?
 #
 # "A little" and "a lot" need a common unit, and $G$ and a gap of samples have none. So three statistics were fixed
@@ -455,6 +458,7 @@ glue("n_trips", n, display=False)
 # classifier-free guidance ({glue:text}`moved_says_free`). Brackets are of the trajectories, not of trainings. A position
 # is not drawn where noisy training and validation images are not told apart.
 #
+# (sec:guidance-windows)=
 # ## Seeing less of the image
 #
 # What is too little context to recognize an image is too little to recall it. A *windowed* denoiser looks at an image
@@ -522,6 +526,7 @@ for key, value in {"half": half, "side": side, "true_half": side / 2, "half_shar
 # the denominator of $G$, is {glue:text}`blind` times as large through the window, and a gap falls for that reason, too. So
 # the second row asks without the denominator.
 #
+# (sec:guidance-range)=
 # ## How far a denoiser looks
 #
 # The *range score* is the mean distance of the pixels that a pixel of the denoised image depends on, weighted by the size
