@@ -483,8 +483,10 @@ def bump(name: str, curve: dg.GapCurve, fresh: dg.GapCurve, statement: str, **mo
         name, statement, rf"larger $|G|$ of both ends ($\sigma$ = {sigmas[0]:.2f}, {sigmas[-1]:.0f}) over the peak's",
         *ends_over_peak(curve, seed=seed), below=0.5, origin="half of the peak",
         paper="ImageNet-64: G = .226 at σ = 1.67, near 0 at .002 and 80 (Fig. 2)",
+        premise=peak(curve, seed=seed).height,
         control=book.Beside("one level beside the peak", ends_over_peak(curve, (top - 1, top + 1), seed=seed)),
-        null=book.Beside("fresh images for training images", ends_over_peak(fresh, seed=seed)), **more)
+        null=book.Beside("fresh images for training images", ends_over_peak(fresh, seed=seed), peak(fresh, seed=seed).height),
+        **more)
 
 
 def start(name: str, of_run: list[dg.GapCurve], seen: list[int], statement: str, **more) -> book.Claim:

@@ -99,7 +99,7 @@ def test_training_anew_gives_the_published_curve_within_its_error(tmp_path):
 
 CLAIMS = {
     "02_generalization_gap": {"C1", "C2", "C3", "C3 (few images)", "C12 (C1)", "C12 (C2)", "C12 (C3)"},
-    "03_trajectories": {"C5", "C5 (beyond)", "C5 (flat)", "C6", "C12 (C5)", "C12 (C6)"},
+    "03_trajectories": {"C5", "C5 (ratio)", "C5 (beyond)", "C5 (flat)", "C6", "C12 (C5)", "C12 (C6)"},
     "04_scaling_factors": {"C4 (data)", "C4 (size)", "C9 (height)", "C9 (place)"},
     "05_guidance": {
         *(f"C10 ({kind}, {key})" for kind in ("classifier-free", "autoguidance") for key in ("A", "B", "C", "samples")),

@@ -59,6 +59,25 @@ def position(samples: Estimate, unseen: Estimate, recognized: Estimate) -> Estim
     return Estimate(p, variance**0.5 / abs(scale), min(samples.n, unseen.n, recognized.n))
 
 
+def share_of_growth(samples: tuple[Estimate, Estimate], gaps: tuple[Estimate, Estimate]) -> Estimate:
+    """How much the samples' gap grew for what that of the denoiser grew, both as logarithms.
+
+    r = (ℓ̄₁ − ℓ̄₀) / (ln(1 + G₁) − ln(1 + G₀))
+
+    Mean `nearness` ℓ̄ is ln(1 + gap) of samples, so to speak: 1 is as much growth of the one as of the other. The error
+    is to first order, of four independent numbers. Where the denoiser's gap did not grow r means nothing.
+
+    Args:
+        samples: mean nearness of samples, early and late.
+        gaps: G of the denoiser, early and late.
+    """
+    rise = float(samples[1]) - float(samples[0])
+    growth = math.log1p(gaps[1]) - math.log1p(gaps[0])
+    r = rise / growth
+    variance = sum(near.stderr**2 for near in samples) + r**2 * sum((g.stderr / (1 + float(g))) ** 2 for g in gaps)
+    return Estimate(r, variance**0.5 / abs(growth), min(e.n for e in (*samples, *gaps)))
+
+
 def with_luck(mean: Estimate, over_splits: Tensor) -> Estimate:
     """A mean nearness with the luck of the split in its error.
 
