@@ -130,7 +130,7 @@ for (name, of_run), style in zip(runs.items(), ("-", "--", "-.")):
 for stop in images_seen:
     ax.axvline(stop, color=plots.NEUTRAL, lw=0.7, ls=":")
 plots.training_axis(ax).set(ylabel="training loss", yscale="log")
-ax.legend()
+ax.legend(loc="upper right")
 glue("images_last", f"{images_seen[-1]:,}", display=False)
 glue("epochs", images_seen[-1] / len(split.train), display=False)
 
@@ -178,7 +178,7 @@ sigmas = plan.levels.sigmas
 raw = {name: experiments.gap_curves(of_run, split, sigmas, measure) for name, of_run in runs.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1, 1.2))
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
-    gap_over_sigma(seen[name], raw[name], overfit_onset(raw[name]), ax, bar=ax is axes[-1])
+    gap_over_sigma(seen[name], raw[name], overfit_onset(raw[name]), ax, bar=ax is axes[-1], until=images_seen[-1])
     ax.set(title=f"{name}, raw")
 axes[1].set(ylabel="")
 glue("n_evaluated", raw["U-Net"][-1].n, display=False)
@@ -215,7 +215,7 @@ reference = experiments.reference_curve(like_it, split, sigmas, measure)
 curves = {name: [control_variate_adjusted(curve, reference) for curve in of_run] for name, of_run in raw.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, width_ratios=(1, 1.2))
 for ax, name in zip(axes, ("small U-Net", "U-Net")):
-    gap_over_sigma(seen[name], curves[name], overfit_onset(curves[name]), ax, bar=ax is axes[-1])
+    gap_over_sigma(seen[name], curves[name], overfit_onset(curves[name]), ax, bar=ax is axes[-1], until=images_seen[-1])
     ax.plot(sigmas, reference.gap, color=plots.NEUTRAL, ls="--", lw=1.2, label="reference: the draw alone")
     ax.legend(loc="upper right")
     ax.set(title=f"{name}, adjusted")
@@ -490,13 +490,15 @@ def bump(name: str, curve: dg.GapCurve, fresh: dg.GapCurve, statement: str, **mo
 
 
 def start(name: str, of_run: list[dg.GapCurve], seen: list[int], statement: str, **more) -> book.Claim:
-    top, last_one = int(of_run[-1].gap.argmax()), len(sigmas) - 1
+    top, turned = int(of_run[-1].gap.argmax()), beside["U-Net"]  # a run whose errors turn for sure
+    top_turned, seen_turned = int(turned[-1].gap.argmax()), [snapshot.images_seen for snapshot in others["U-Net"]]
     return book.Claim(
         name, statement, rf"ln of images seen at the overfit onset, the earlier of both ends less $\sigma$ = {sigmas[top]:.2f}",
         *onset_lead(of_run, seen, top, seed=seed), above=0, origin="equally early",
         paper="EDM2-M, σ = 1.98: E_val .0485, least .0480 near 335M images, then .0496 (Fig. 2)",
-        control=book.Beside("peak and ends exchanged", onset_lead(of_run, seen, 0, (top, top), seed=seed)),
-        null=book.Beside("the first stops alone", onset_lead(of_run[:2], seen[:2], top, (0, last_one), seed=seed)), **more)
+        control=book.Beside(f"{len(few_split.train):,} images, peak and ends exchanged",
+                            onset_lead(turned, seen_turned, 0, (top_turned, top_turned), seed=seed)),
+        null=book.Beside("the first stops alone", onset_lead(of_run[:2], seen[:2], top, seed=seed)), **more)
 
 
 def memorizes(name: str, interval, control, null, what: str, statement: str, **more) -> book.Claim:

@@ -113,7 +113,7 @@ def ledger(done):
     for cell in json.loads(done.read_text())["cells"]:
         for output in cell.get("outputs", []):
             if output.get("metadata", {}).get("scrapbook", {}).get("name") == "ledger":
-                return Ledger.loads(ast.literal_eval(output["data"]["text/plain"])).claims
+                return Ledger.loads(ast.literal_eval(output["data"]["application/papermill.record/text/plain"])).claims
     raise AssertionError(f"{done} has no ledger")
 
 

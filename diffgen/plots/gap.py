@@ -77,7 +77,12 @@ def gap_axes(ax: Axes) -> Axes:
 
 
 def gap_over_sigma(
-    images_seen: Sequence[int], curves: Sequence[GapCurve], onset: Onset, ax: Axes, bar: bool = True
+    images_seen: Sequence[int],
+    curves: Sequence[GapCurve],
+    onset: Onset,
+    ax: Axes,
+    bar: bool = True,
+    until: int | None = None,
 ) -> Axes:
     """G(σ), one line a snapshot, coloured by images seen; the black line joins the overfit onsets of all σ (Figure 2).
 
@@ -87,8 +92,9 @@ def gap_over_sigma(
         onset: `overfit_onset` of the curves.
         ax: where to draw.
         bar: draw the colour bar; of panels side by side the last one needs it.
+        until: images seen at the dark end of the colours, so that panels share them; those of the last snapshot if None.
     """
-    colours = plt.cm.ScalarMappable(LogNorm(images_seen[0], images_seen[-1]), "viridis_r")
+    colours = plt.cm.ScalarMappable(LogNorm(images_seen[0], until or images_seen[-1]), "viridis_r")
     for seen, curve in zip(images_seen, curves):
         band(curve.sigmas, curve.gap, curve.stderr, ax, color=colours.to_rgba(np.asarray(seen)))
     gaps = torch.stack([c.gap for c in curves])[onset.at, torch.arange(len(onset.at))]
