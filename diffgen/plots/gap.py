@@ -92,7 +92,7 @@ def gap_over_sigma(
         onset: `overfit_onset` of the curves.
         ax: where to draw.
         bar: draw the colour bar; of panels side by side the last one needs it.
-        until: images seen at the dark end of the colours, so that panels share them; those of the last snapshot if None.
+        until: images seen at the dark end of the colours, which panels may share; those of the last snapshot if None.
     """
     colours = plt.cm.ScalarMappable(LogNorm(images_seen[0], until or images_seen[-1]), "viridis_r")
     for seen, curve in zip(images_seen, curves):
