@@ -483,8 +483,14 @@ glue("n_val_window", int((near_val & window).sum()), display=False)
 # (sec:traj-stopping)=
 # ## Stopping early
 #
-# One can leave a trajectory at any noise level by taking the prediction $D(x; \sigma)$ for the image. Its neighbour gap,
-# over the sampler's true noise levels, shows when a trajectory decides for one of the sets, if it does. The same for
+# One can leave a trajectory at any noise level by taking the prediction $D(x; \sigma)$ for the image. With $d$ as in
+# {eq}`eq:nearness` and $q$ running over these images, their neighbour gap
+#
+# $$
+# G_\text{samples} = \frac{\sum_q d^2(q, \text{val})}{\sum_q d^2(q, \text{train})} - 1,
+# $$ (eq:sample-gap)
+#
+# less that of fresh images, over the sampler's true noise levels, shows when a trajectory decides for one of the sets, if it does. The same for
 # predictions from noisy training images shows what the gap of samples would be if trajectories ran there. Error bars here
 # and below, under churn, are of the states alone: they hold for this split.
 

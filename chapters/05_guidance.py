@@ -332,9 +332,10 @@ for kind, name in short.items():
         glue(f"{key}_says_{name}", verbally(changed, "up", "down", "undecided"), display=False)
     glue(f"to_train_{name}", said(across(to_train[:, 1] / to_train[:, 0]), ".2f"), display=False)
     glue(f"copies_{name}", "{:.2%} and {:.2%}".format(*copied[kind].mean(0)[[0, -1]].tolist()), display=False)
-    for key, k in {"position_0": 0, f"position_{name}": one}.items():
-        place = [float(experiments.sample_position(reports[kind][i][k], ends[i])) for i in runs]
-        glue(key, said(over_seeds(place), ".2f"), display=False)
+    place = [float(experiments.sample_position(reports[kind][i][one], ends[i])) for i in runs]
+    glue(f"position_{name}", said(over_seeds(place), ".2f"), display=False)
+place = [float(experiments.sample_position(reports["autoguidance"][i][0], ends[i])) for i in runs]
+glue("position_0", said(over_seeds(place), ".2f"), display=False)
 for key, of in tables["autoguidance"].items():
     glue(f"{key}_0", said(across(of[:, 0]), ".3f"), display=False)
 glue("copied_null", copied_val, display=False)
