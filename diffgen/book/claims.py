@@ -200,7 +200,7 @@ class Ledger:
         return table(self.claims)
 
 
-COLUMNS = ("", "Claim", "Paper", "Here", "Control", "Null", "Verdict", "Why it differs")
+COLUMNS = ("", "Claim", "Verdict", "Here", "Paper", "Control", "Null", "Why it differs")
 
 
 def table(claims: list[Claim], links: dict[str, str] | None = None) -> str:
@@ -217,12 +217,12 @@ def _row(claim: Claim, link: str | None) -> str:
     cells = [
         f'<a href="{html.escape(link)}">{name}</a>' if link else name,
         _formulas(claim.statement),
-        _formulas(claim.paper),
+        _verdict(claim.verdict),
         f"{_formulas(claim.measured)}: <strong>{html.escape(claim.interval)}</strong>; "
         f"claimed:&nbsp;{threshold}{origin}",
+        _formulas(claim.paper),
         _beside(claim.control, claim.of_control),
         _beside(claim.null, claim.of_null),
-        _verdict(claim.verdict),
         _formulas(claim.why),
     ]
     labelled = zip(COLUMNS, cells)
