@@ -172,7 +172,7 @@ def test_weights_of_guidance_change_samples_and_gap(site, address, chromium):
         page.wait_for_timeout(300)
         end = scrubber.evaluate(pixels), scrubber.evaluate(lines)
         assert end[0] != start[0]
-        scrubber.get_by_label("guidance", exact=True).select_option("autoguidance")
+        scrubber.get_by_label("guidance", exact=True).select_option("classifier-free")
         page.wait_for_timeout(300)
         other = scrubber.evaluate(pixels), scrubber.evaluate(lines)
         assert other[0] != end[0]
