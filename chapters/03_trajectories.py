@@ -697,7 +697,10 @@ grew_fresh = over_seeds([float(growth(of["fresh"], peak_sigma)) for of in of_see
 followed = over_seeds([float(of["places"][-1]) - float(of["places"][0]) for of in of_seed.values()])
 first_gap, last_gap = (over_seeds([float(of["gap"][j].peak) for of in of_seed.values()]) for j in (0, -1))
 # fresh images in the place of the training images: the same samples against sets of which the network saw neither
-null_place = over_seeds([float(of["reports"][-1].luck.mean()) for of in of_seed.values()])
+ends = {k: experiments.recognition(of["last"], of["data"], peak_sigma, measure.with_(seed=k)) for k, of in of_seed.items()}
+null_place = over_seeds([float(of["reports"][-1].luck.mean()) / (float(ends[k].train) - float(ends[k].unseen))
+                         for k, of in of_seed.items()])
+unmeasured = Interval(*3 * [float("nan")])  # by the premise alone: predictions on fresh splits were not computed
 on_trajectories = {
     k: recognized_on(stats[main] if k == seed else stats_of(of["last"], of["data"], measure.with_(seed=k)), window)
     for k, of in of_seed.items()
@@ -742,7 +745,7 @@ book.ledger(
         *recognized_main, below=0.5, origin="half way from unseen to training", premise=last_gap,
         paper="similarity .653 training, .600 trajectory, .569 validation: .37 of the way",
         control=book.Beside(f"{smallest:,} images", recognized[smallest], gaps[smallest][-1].with_interval()),
-        null=book.Beside("fresh images for training images", null_place,
+        null=book.Beside("fresh images for training images", unmeasured,
                          over_seeds([float(of["fresh"][-1].peak) for of in of_seed.values()])),
         why="pixels and a difference of similarities, which image quality does not move"),
     book.Claim(
@@ -754,7 +757,7 @@ book.ledger(
         "as C6, one seed", *recognized_on(dit_stats, peak_window(dit["curve"], levels)), below=0.5,
         origin="half way from unseen to training", premise=dit["gap"][-1].peak.with_interval(), paper="abstract",
         control=book.Beside(f"{smallest:,} images, U-Net", recognized[smallest], gaps[smallest][-1].with_interval()),
-        null=book.Beside("fresh images for training images", null_place,
+        null=book.Beside("fresh images for training images", unmeasured,
                          over_seeds([float(of["fresh"][-1].peak) for of in of_seed.values()]))),
 )  # fmt: skip
 
