@@ -51,6 +51,7 @@ import diffgen as dg
 from diffgen import book, experiments, plots
 from diffgen.book import verbally
 from diffgen.experiments.guidance import at_weight, guided_reports
+from diffgen.features import pixels
 from diffgen.metrics.bootstrap import parabolic_peak, peak
 from diffgen.metrics.centre import centre
 from diffgen.metrics.contrast import REGIME, change_of_ratio, contrast_rows, contrasts_of_seed, regime, window_rows
@@ -58,6 +59,7 @@ from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.estimate import Interval
 from diffgen.metrics.gap import relative_error_change
 from diffgen.metrics.neighbours import NeighbourTerms, copies, neighbour_terms
+from diffgen.metrics.overlap import noisy
 from diffgen.metrics.position import over_seeds
 from diffgen.metrics.toy import expected_gap
 from diffgen.metrics.trajectory import peak_window, relative_position, relative_position_change
@@ -238,7 +240,7 @@ for name, value in {
 # %%
 reports = {
     kind: [guided_reports(mains[i], guides[kind][i], weights, splits[i], plan.n_samples, sampler, how[i],
-                          unconditional=bare[kind], stops=settings.trajectories.stops) for i in runs]
+                          unconditional=bare[kind], others={"pixels": pixels}) for i in runs]
     for kind in guides
 }  # fmt: skip
 ends = [experiments.recognition(mains[i], splits[i], fixed, how[i]) for i in runs]
@@ -357,6 +359,30 @@ glue("copied_null", copied_val, display=False)
 # The two parts of the raw gap add up to its change. Only the numerator tells training from validation images; the
 # denominator moves with the quality of the samples. Where its part is the larger one, a Fréchet gap that moves under
 # guidance measures quality more than memory.
+#
+# A Fréchet gap depends on its features. Below is the same in another space, the pixels themselves. Its distances have
+# other units and weigh other things. If guidance made samples copy, both should say so.
+
+# %% tags=["hide-input"]
+in_pixels = {kind: {key: table(kind, lambda r, key=key: getattr(r.others["pixels"], key))
+                    for key in ("raw", "corrected", "to_train", "to_val", "train_train", "train_val")} for kind in guides}  # fmt: skip
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+for ax, (kind, of) in zip(axes, in_pixels.items()):
+    split_alone = (of["train_val"] - of["train_train"])[:, :1].mean()
+    draw.frechet_gaps(weights, by_weight(of["raw"]), by_weight(of["corrected"]), (split_alone / of["to_train"]).mean(0),
+                      ((of["to_val"] - of["to_train"])[:, :1] / of["to_train"]).mean(0), ax).set(title=kind)  # fmt: skip
+    for key in ("raw", "corrected"):
+        changed = across(of[key][:, one] - of[key][:, 0])
+        glue(f"pixels_{key}_{short[kind]}", said(changed), display=False)
+        glue(f"pixels_{key}_says_{short[kind]}", verbally(changed, "up", "down", "undecided"), display=False)
+axes[0].set(ylabel="Fréchet gap in pixels")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8);
+
+# %% [markdown]
+# | in pixels | autoguidance | in a word | classifier-free | in a word |
+# | --- | --- | --- | --- | --- |
+# | raw Fréchet gap | {glue:text}`pixels_raw_auto` | {glue:text}`pixels_raw_says_auto` | {glue:text}`pixels_raw_free` | {glue:text}`pixels_raw_says_free` |
+# | corrected Fréchet gap | {glue:text}`pixels_corrected_auto` | {glue:text}`pixels_corrected_says_auto` | {glue:text}`pixels_corrected_free` | {glue:text}`pixels_corrected_says_free` |
 #
 # Copies, without guidance and at $w =$ {glue:text}`w_max:g`, are {glue:text}`copies_auto` of the samples under autoguidance
 # and {glue:text}`copies_free` under classifier-free guidance, beside {glue:text}`copied_null:.2%` of validation images. On
@@ -576,6 +602,29 @@ for key, value in {"range_images": plan.field_images, "range_pixels": plan.field
 #
 # In pixels, of {glue:text}`range_images` images a split and {glue:text}`range_pixels` pixels of each. One level in twenty
 # is apart by chance. The U-Net is the main network, in the regime; the transformer was trained on fewer images.
+#
+# Where in an image does the U-Net look far? Here is the range of every pixel of one training and one validation image,
+# with its mean over {glue:text}`map_images` training images. The last row is a denoiser to which all pixels matter alike:
+# its map shows what the place alone does, for a pixel in a corner has the others further away.
+
+# %%
+columns = torch.linspace(0, len(levels) - 1, min(5, len(levels))).long()
+maps = {part: experiments.range_maps(mains[0], images[: plan.map_images], levels[columns], how[0])
+        for part, images in (("training", splits[0].train), ("validation", splits[0].val))}  # fmt: skip
+
+# %% tags=["hide-input"]
+seen_images = {part: torch.stack([noisy(images.x[:1], float(level), how[0].seed)[0, 0] for level in levels[columns]])
+               for part, images in (("training", splits[0].train), ("validation", splits[0].val))}  # fmt: skip
+pictures = {part: of[:, 0] for part, of in maps.items()}
+pictures["mean,\ntraining"] = maps["training"].mean(1)
+pictures["all pixels\nalike"] = torch.cdist(everywhere, everywhere).mean(1).reshape(side, side).expand(len(columns), -1, -1)
+fig, axes = plt.subplots(6, len(columns), figsize=(7, 7.6), squeeze=False)
+draw.range_maps(levels[columns], seen_images, pictures, fig, axes)
+glue("map_images", plan.map_images, display=False)
+
+# %% [markdown]
+# At little noise a pixel asks its neighbours only, along the edges of the garment a little further than inside it. At
+# high noise every pixel asks the whole image, and the map becomes that of its place.
 #
 # ## Scrub through the weights
 #

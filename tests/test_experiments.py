@@ -21,7 +21,7 @@ from diffgen.metrics.frechet import frechet_gap
 from diffgen.metrics.gap import fixed_noise
 from diffgen.metrics.neighbours import nearest
 from diffgen.metrics.overlap import noisy
-from diffgen.metrics.receptive_field import effective_receptive_field
+from diffgen.metrics.receptive_field import effective_receptive_field, range_map
 from diffgen.metrics.reconstruction import reconstruction_distance
 from diffgen.metrics.trajectory import PARTS
 from diffgen.runs.cache import data_hash
@@ -218,7 +218,7 @@ KINDS = ["foreign", "optimal", "guided", "guided pair"]
 PURE = {
     gap: ["generalization_gap"],
     guidance: ["predictions", "reconstruction_distance"],
-    receptive_field: ["effective_receptive_field"],
+    receptive_field: ["effective_receptive_field", "range_map"],
     sampling: ["sample", "Chunked", "frechet_gap"],
     trajectories: ["trajectory", "recalled", "_statistics"],
 }
@@ -298,6 +298,10 @@ def test_images_and_fields_of_any_denoiser_are_the_direct_computation(kind, spli
     shown, denoised = experiments.denoised_images(subject, split.val[:3], SIGMAS, HOW)
     sigmas, states, predictions = experiments.example_trajectories(subject, 3, GRID, HOW)
     fields = experiments.receptive_fields(subject, split.val[:2], SIGMAS, HOW, pixels=3)
+    maps = experiments.range_maps(subject, split.val[:1], SIGMAS[:1], HOW)
+    assert torch.equal(
+        maps[0], range_map(denoiser, noisy(split.val.x[:1], float(SIGMAS[0])), SIGMAS[0]).float().double()
+    )
     for row, sigma in enumerate(SIGMAS.float()):
         x = noisy(split.val.x[:3], float(sigma))
         torch.testing.assert_close(shown[row], x.clamp(-1, 1))

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import diffgen as dg
-from diffgen.metrics.receptive_field import effective_receptive_field
+from diffgen.metrics.receptive_field import effective_receptive_field, range_map
 from diffgen.nets import DiTConfig, UNetConfig
 
 
@@ -124,6 +124,22 @@ class Colours(torch.nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.second(self.first(x).tanh())
+
+
+def test_a_map_of_a_blur_says_where_it_sees_less() -> None:
+    """A pixel, its left and its right neighbour: 2/3 inside, 1/2 where a row ends; nothing of it is transposed."""
+    kernel = torch.tensor([[1.0, 1.0, 1.0]])[None, None] / 3
+    ranges = range_map(lambda x, s, c: F.conv2d(x, kernel, padding=(0, 1)), randn(2, 1, 3, 6), 1.0)
+    row = torch.tensor([1 / 2, 2 / 3, 2 / 3, 2 / 3, 2 / 3, 1 / 2], dtype=torch.float64)
+    torch.testing.assert_close(ranges, row.expand(2, 3, 6))
+    assert range_map(lambda x, s, c: x, randn(0, 1, 3, 6), 1.0).shape == (0, 3, 6)
+
+
+@pytest.mark.parametrize("channels", ["all", "own"])
+def test_the_mean_of_a_map_is_the_field(channels: str) -> None:
+    denoiser, x = Colours(), randn(2, 3, 6, 5, seed=9)
+    mean = range_map(denoiser, x, 1.0, channels=channels).mean((1, 2))
+    torch.testing.assert_close(mean, effective_receptive_field(denoiser, x, 1.0, channels=channels))
 
 
 @pytest.mark.parametrize("channels", ["all", "own"])

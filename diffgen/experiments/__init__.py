@@ -7,7 +7,7 @@ from diffgen.experiments.gap import adjusted_curves, gap_curves, gap_table, refe
 from diffgen.experiments.guidance import guided_gap_curves, reconstruction_curve
 from diffgen.experiments.measure import Measure
 from diffgen.experiments.publishing import publish
-from diffgen.experiments.receptive_field import receptive_fields
+from diffgen.experiments.receptive_field import range_maps, receptive_fields
 from diffgen.experiments.reports import (
     Recognition,
     SampleReport,
@@ -44,7 +44,7 @@ __all__ = [
     "comparable_curves", "denoised_images", "draw_samples", "example_trajectories", "feature_similarity",
     "frechet_gap_of", "gap_curves", "gap_table", "guided", "guided_gap_curves", "initial_noise", "label_adjusted",
     "label_reference", "last_gap_difference", "level_groups", "luck_of_split", "measure_run", "part_stats",
-    "publish", "recall_rates", "receptive_fields", "recognition", "reconstruction_curve", "reference_curve",
-    "run_gap_curves", "sample_distances", "sample_position", "sample_report", "samples", "switched",
+    "publish", "range_maps", "recall_rates", "receptive_fields", "recognition", "reconstruction_curve",
+    "reference_curve", "run_gap_curves", "sample_distances", "sample_position", "sample_report", "samples", "switched",
     "trajectory_stats", "val_labels", "windowed",
 ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -87,15 +88,14 @@ def guided_reports(
     measure: Measure = Measure(),  # noqa: B008
     *,
     unconditional: bool = False,
-    stops: Sequence[int] = (),
+    others: Mapping[str, FeatureMap] = MappingProxyType({}),
 ) -> list[SampleReport]:
     """What is known of n samples at each guidance weight, from the same noise: see `sample_report` and `guided`.
 
-    At weight 0 it is the report of the main subject, the same for every guide, with the early stops in `stops`: with
-    those of another chapter it is found there.
+    At weight 0 it is the report of the main subject, the same for every guide.
     """
-    subjects = {w: guided(main, guide, w, unconditional=unconditional) for w in weights}
-    return [sample_report(s, split, n, sigmas, measure, stops=() if w else stops) for w, s in subjects.items()]
+    subjects = [guided(main, guide, w, unconditional=unconditional) for w in weights]
+    return [sample_report(subject, split, n, sigmas, measure, others=others) for subject in subjects]
 
 
 def at_weight(gap: float, report: SampleReport, unseen: float) -> AtWeight:

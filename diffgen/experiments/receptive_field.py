@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from diffgen.data import Points
+from diffgen.denoiser import Denoiser
 from diffgen.experiments.measure import Measure
 from diffgen.experiments.sampling import where
 from diffgen.metrics.overlap import noisy
-from diffgen.metrics.receptive_field import Channels, effective_receptive_field
+from diffgen.metrics.receptive_field import Channels, effective_receptive_field, range_map
 from diffgen.runs import Subject, cached, data_hash
 
 
@@ -36,17 +40,46 @@ def receptive_fields(
     if channels != "all":
         settings["channels"] = channels
 
+    def field(denoiser: Denoiser, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        return effective_receptive_field(
+            denoiser, x, sigma, labels, pixels=pixels, channels=channels, seed=measure.seed
+        )
+
     def compute() -> dict[str, Tensor]:
-        denoiser = subject.denoiser(measure.device)
-        device = where(denoiser, measure)
-        labels = None if points.labels is None else points.labels.to(device)
-        scores = []
-        for sigma in sigmas:
-            x = noisy(points.x, float(sigma), measure.seed).to(device)
-            score = effective_receptive_field(
-                denoiser, x, sigma, labels, pixels=pixels, channels=channels, seed=measure.seed
-            )
-            scores.append(score.cpu())
-        return {"scores": torch.stack(scores)}
+        return {"scores": _over_sigma(field, subject, points, sigmas, measure)}
 
     return cached(subject, "receptive_field", settings, compute, version=1)["scores"]
+
+
+def range_maps(
+    subject: Subject,
+    points: Points,
+    sigmas: Tensor,
+    measure: Measure = Measure(),  # noqa: B008
+) -> Tensor:
+    """The `range_map` of a subject for a few images at several noise levels, (S, N, H, W), in pixels.
+
+    The arguments and the noise are those of `receptive_fields`.
+    """
+    settings = {"sigmas": sigmas.tolist(), "points": data_hash(points), "seed": measure.seed}
+
+    def compute() -> dict[str, Tensor]:
+        return {"maps": _over_sigma(range_map, subject, points, sigmas, measure).float()}
+
+    return cached(subject, "range_map", settings, compute, version=1)["maps"].double()
+
+
+def _over_sigma(
+    score: Callable[..., Tensor], subject: Subject, points: Points, sigmas: Tensor, measure: Measure
+) -> Tensor:
+    """Scores of noisy images at each noise level, one below the other."""
+    denoiser = subject.denoiser(measure.device)
+    device = where(denoiser, measure)
+    labels = None if points.labels is None else points.labels.to(device)
+    levels = tqdm(sigmas, desc="range score", unit="level", leave=False, disable=not measure.progress)
+    return torch.stack(
+        [
+            score(denoiser, noisy(points.x, float(sigma), measure.seed).to(device), sigma, labels).cpu()
+            for sigma in levels
+        ]
+    )

@@ -6,8 +6,9 @@ training set, counts of copies and Fréchet gaps are a few kilobytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ class SampleReport(NamedTuple):
 
     nearness: of each sample, (n,), see `diffgen.metrics.position.nearness`; copied: which are copies, (n,); luck: the
     mean nearness to splits drawn anew, (K,); frechet: the Fréchet gap; stopped: of samples stopped early, by the noise
-    level at which they were, mean nearness and Fréchet gap; shown: a few samples, (·, *).
+    level at which they were, mean nearness and Fréchet gap; others: Fréchet gaps in other features, by their name;
+    shown: a few samples, (·, *).
     """
 
     nearness: Tensor
@@ -51,6 +53,7 @@ class SampleReport(NamedTuple):
     luck: Tensor
     frechet: FrechetGap
     stopped: dict[float, tuple[Estimate, FrechetGap]]
+    others: dict[str, FrechetGap]
     shown: Tensor
 
     @property
@@ -96,6 +99,7 @@ def sample_report(
     *,
     stops: Sequence[int] = (),
     features: FeatureMap = classifier_features,
+    others: Mapping[str, FeatureMap] = MappingProxyType({}),
 ) -> SampleReport:
     """Draw n samples as `samples` does, with the classes of validation images, and say what they are like.
 
@@ -107,6 +111,7 @@ def sample_report(
         measure: how; its seed is that of the initial noise.
         stops: steps after which trajectories are left early, with D(x) at that noise level as the sample.
         features: of Fréchet gaps.
+        others: further features by name, in which the Fréchet gap of all samples is measured, too.
 
     Raises:
         ValueError: a split without a holdout.
@@ -122,21 +127,28 @@ def sample_report(
         result["luck"] = luck_of_split(drawn[-1], split, measure.seed)
         result["shown"] = to_bytes(drawn[-1][:SHOWN])
         result["frechet"] = _frechet(drawn[-1], split, features, measure.seed)
+        for name, space in others.items():
+            result[f"others/{name}"] = _frechet(drawn[-1], split, space, measure.seed)
         for step, x in zip(stops, drawn):
             near = Estimate.mean(nearness(x[:QUERIES], split.train.x, split.val.x))
             result[f"near/{step}"] = torch.tensor([near, near.stderr, near.n], dtype=torch.float64)
             result[f"frechet/{step}"] = _frechet(x, split, features, measure.seed)
         return {name.replace("/", "-"): value for name, value in result.items()}
 
-    settings = {
+    settings: dict[str, Any] = {
         "n": n, "sigmas": sigmas.tolist(), "seed": measure.seed, "stops": list(stops),
         "labels": None if labels is None else data_hash(Points(labels[:, None])), "features": identity(features),
         **split_hashes(split),
     }  # fmt: skip
+    if others:
+        settings["others"] = {name: identity(space) for name, space in others.items()}
     kept = cached(subject, "sample_report", settings, compute, version=1)
     stopped = {float(sigmas[step]): (_estimate(kept[f"near-{step}"]), _gap(kept[f"frechet-{step}"])) for step in stops}
+    elsewhere = {name: _gap(kept[f"others-{name}"]) for name in others}
     near, copied = kept["nearness"].double(), kept["copied"].bool()
-    return SampleReport(near, copied, kept["luck"], _gap(kept["frechet"]), stopped, from_bytes(kept["shown"]))
+    return SampleReport(
+        near, copied, kept["luck"], _gap(kept["frechet"]), stopped, elsewhere, from_bytes(kept["shown"])
+    )
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ the classifier that comes with the package is for small grey images, and fast en
 from diffgen.features.classifier import classifier_features
 from diffgen.features.clusters import Clusters, kmeans
 from diffgen.features.components import PrincipalComponents, principal_components
-from diffgen.features.feature_map import FeatureMap, identity
+from diffgen.features.feature_map import FeatureMap, identity, pixels
 
 __all__ = [
     "Clusters", "FeatureMap", "PrincipalComponents", "classifier_features", "identity", "kmeans",
-    "principal_components",
+    "pixels", "principal_components",
 ]  # fmt: skip

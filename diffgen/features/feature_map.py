@@ -10,6 +10,11 @@ FeatureMap = Callable[[Tensor], Tensor]
 """φ: (N, *) → (N, F), rows independent."""
 
 
+def pixels(x: Tensor) -> Tensor:
+    """φ(x) = x, a vector of its pixels, (N, d): the feature space that nobody trained, in units of the data."""
+    return x.flatten(1)
+
+
 def identity(features: FeatureMap) -> str:
     """The name under which results in a feature space are kept: what a map says of itself, else its qualified name.
 

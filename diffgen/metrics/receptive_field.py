@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
@@ -55,26 +56,58 @@ def effective_receptive_field(
 
     Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (range score).
     """
-    if x.ndim != 4:
-        raise ValueError(f"x has shape {tuple(x.shape)}: a range is that of images, (B, C, H, W)")
-    size = x.shape[2] * x.shape[3]
+    size = _pixels(x)
     count = size if pixels is None else pixels
     if not 1 <= count <= size:
         raise ValueError(f"pixels is {pixels}: an image of {size} pixels has from 1 to {size}")
+    draws = [torch.randperm(size, generator=generator(seed, row))[:count] for row in range(len(x))]
+    scores = [score.mean() for score in _ranges(denoiser, x, sigma, labels, draws, channels)]
+    return torch.stack(scores) if scores else x.new_zeros(0, dtype=torch.float64)
+
+
+def range_map(
+    denoiser: Denoiser, x: Tensor, sigma: Tensor | float, labels: Tensor | None = None, *, channels: Channels = "all"
+) -> Tensor:
+    """How far away lies what each pixel of the denoised image depends on, (B, H, W), float64, in pixels.
+
+    Its mean over an image is `effective_receptive_field`, whose arguments, cost and errors it shares. A pixel in a
+    corner looks further than one in the middle for no other reason than its place: a denoiser that weighs all pixels
+    equally shows how much.
+
+    Source: Kaiser and Kollmann 2026, arXiv 2603.13419 (maps of the range score).
+    """
+    everywhere = [torch.arange(_pixels(x))] * len(x)
+    maps = [score.mean(1).reshape(x.shape[2:]) for score in _ranges(denoiser, x, sigma, labels, everywhere, channels)]
+    return torch.stack(maps) if maps else x.new_zeros((0, *x.shape[2:]), dtype=torch.float64)
+
+
+def _pixels(x: Tensor) -> int:
+    """How many pixels an image of the batch has."""
+    if x.ndim != 4:
+        raise ValueError(f"x has shape {tuple(x.shape)}: a range is that of images, (B, C, H, W)")
+    return x.shape[2] * x.shape[3]
+
+
+def _ranges(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigma: Tensor | float,
+    labels: Tensor | None,
+    pixels: list[Tensor],
+    channels: Channels,
+) -> Iterator[Tensor]:
+    """Of each image the range of its chosen pixels i, (pixels, 1), or (pixels, C) for each channel's own."""
     if channels not in get_args(Channels):
         raise ValueError(f"channels is {channels!r}: give 'all' pairs of channels, or each one's 'own'")
     levels, classes = expand(sigma, x).flatten(), expand_labels(labels, x)
     places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64, device=x.device) for n in x.shape[2:]))
-    scores = []
-    for row in range(len(x)):
+    for row, chosen in enumerate(part.to(x.device) for part in pixels):
         one = slice(row, row + 1)
-        chosen = torch.randperm(size, generator=generator(seed, row))[:count].to(x.device)
         row_labels = None if labels is None else classes[one]
         weight = _dependence(denoiser, x[one], levels[one], row_labels, chosen, channels)
         total = weight.sum(2)
         moment = (weight * torch.cdist(places[chosen], places)[:, None]).sum(2)
-        scores.append((moment / total.where(total > 0, torch.ones_like(total))).mean())
-    return torch.stack(scores) if scores else x.new_zeros(0, dtype=torch.float64)
+        yield moment / total.where(total > 0, torch.ones_like(total))
 
 
 def _dependence(

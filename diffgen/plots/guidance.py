@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from torch import Tensor
 
@@ -197,6 +198,36 @@ def fields_over_sigma(
     ax.axhline(whole, color=NEUTRAL, ls=":", lw=1.2, label="all pixels alike")
     ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="range score (pixels)", ylim=(0, None))
     return ax
+
+
+def range_maps(
+    sigmas: Tensor, images: Mapping[str, Tensor], maps: Mapping[str, Tensor], fig: Figure, axes: np.ndarray
+) -> None:
+    """Noisy images above maps of the range of each of their pixels, a row each; σ from left to right.
+
+    Args:
+        sigmas: noise levels, (S,).
+        images: noisy images by their name, (S, H, W), in [−1, 1]: each is a row above the map of the same name.
+        maps: ranges in pixels by their name, (S, H, W).
+        fig: of the axes.
+        axes: (len(images) + len(maps), S).
+    """
+    norm = Normalize(0, max(float(of.max()) for of in maps.values()))
+    rows = [
+        (name, of, of is not maps[name]) for name in maps for of in (images.get(name), maps[name]) if of is not None
+    ]
+    for line, (name, of, grey) in zip(axes, rows):
+        for ax, image in zip(line, of):
+            style: Style = {"cmap": "gray", "vmin": -1, "vmax": 1} if grey else {"cmap": "viridis", "norm": norm}
+            ax.imshow(image, interpolation="nearest", **style)
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+        line[0].set_ylabel(f"{name},\nnoisy" if grey else "range" if name in images else name, size=8)
+    for ax, sigma in zip(axes[0], sigmas):
+        ax.set_title(f"$\\sigma$ = {float(sigma):.2g}", size=9)
+    fig.colorbar(
+        plt.cm.ScalarMappable(norm, "viridis"), ax=axes, label="range of a pixel (pixels)", aspect=40, pad=0.02
+    )
 
 
 def gaps_of_windows(curves: Mapping[int, GapCurve], ax: Axes) -> Axes:

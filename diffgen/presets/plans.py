@@ -180,7 +180,7 @@ class GuidancePlan(Sampling):
     first, from about half the side of the image to less than all of it; the image itself comes on top. window_n_eval:
     images a split in the gaps of windowed denoisers. field_levels: noise levels at which receptive fields are taken,
     from 0.002 to 80. field_images: noisy images a split of which they are. field_pixels: pixels of each of them, drawn
-    at random.
+    at random. map_images: images of whose every pixel a map is drawn, at a few of these levels.
     """
 
     guides: Mapping[str, TrainConfig]
@@ -194,6 +194,7 @@ class GuidancePlan(Sampling):
     field_levels: int
     field_images: int
     field_pixels: int
+    map_images: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,8 @@ def standard(seed: int = 0) -> Preset:
         guidance=GuidancePlan(
             guides=_guides(train, small, quarter), weights=(0, 0.5, 1, 2),
             levels=Levels(n=10, sigma_min=0.05, sigma_max=10), n_eval=8_192, n_samples=8_192, n_trajectories=512,
-            n_steps=18, windows=(8, 10, 12), window_n_eval=4_096, field_levels=10, field_images=32, field_pixels=49,
+            n_steps=18, windows=(8, 10, 12), window_n_eval=4_096, field_levels=10,
+            field_images=32, field_pixels=49, map_images=16,
         ),
     )  # fmt: skip
 
@@ -228,7 +229,8 @@ def paper(seed: int = 0) -> Preset:
         guidance=GuidancePlan(
             guides=_guides(train, small, quarter), weights=(0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
             levels=Levels(n=32, sigma_min=0.1, sigma_max=10), n_eval=8_192, n_samples=50_000, n_trajectories=10_000,
-            n_steps=32, windows=(16, 20, 24), window_n_eval=8_192, field_levels=16, field_images=32, field_pixels=784,
+            n_steps=32, windows=(16, 20, 24), window_n_eval=8_192, field_levels=16,
+            field_images=32, field_pixels=784, map_images=32,
         ),
     )  # fmt: skip
 
