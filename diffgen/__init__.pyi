@@ -1,5 +1,10 @@
 # What `import diffgen` offers, and where it is: `__init__.py` imports each name when it is first used.
 from . import presets as presets
+from .auditing.audit import Audit as Audit
+from .auditing.audit import audit as audit
+from .auditing.check import Check as Check
+from .auditing.check import check_denoiser as check_denoiser
+from .auditing.effort import Effort as Effort
 from .data import DataConfig as DataConfig
 from .data import Points as Points
 from .data import Split as Split

@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "Train a denoiser, or go on with a training that was interrupted.",
     "sample": "Draw samples from a trained denoiser.",
     "evaluate": "Measure the generalization gap of a trained denoiser.",
+    "audit": "Ask a model five questions about its training images.",
     "sweep": "Train many runs, several at once, whatever happens to some of them.",
     "publish": "Publish runs: what was computed from them, without the weights.",
     "chapter": "Execute a chapter of the book with parameters of your choice.",

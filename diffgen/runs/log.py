@@ -39,14 +39,17 @@ def code() -> dict[str, str | None]:
     return {"sha256": digest.hexdigest()[:16], "commit": commit}
 
 
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    packages = ("diffgen", "torch", "numpy", "accelerate")
+    return ("python", platform.python_version()), *((name, version(name)) for name in packages)
+
+
 def provenance() -> dict[str, Any]:
     """The code, the versions and the machine that results come from."""
     return {
         "code": code(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("diffgen", "torch", "numpy", "accelerate")},
-        },
+        "versions": dict(_versions()),
         "machine": {
             "system": platform.system(),
             "architecture": platform.machine(),

@@ -1,0 +1,1 @@
+"""One call, one report: a denoiser and its data in, verdicts and pages out."""
