@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 
@@ -71,3 +73,37 @@ class Split:
         n = min(len(self.train), len(self.holdout))
         left = self.holdout[n:] if n < len(self.holdout) else None
         return Split(self.holdout[:n], self.val, left)
+
+
+def split_points(points: Points, n_train: int, n_val: int, *, seed: int = 0) -> Split:
+    """Split points at random by a seed: no row is in two parts, and what is left over is the holdout.
+
+    The rule is that of `DataConfig.load`. The seed orders the rows, training points are taken from the front of that
+    order and validation points from its back. So a smaller training set is the beginning of a larger one with the same
+    seed, and neither number changes the other part.
+
+    Rows are told apart by their place alone. A set that holds an image twice may put it into both parts: take
+    `diffgen.data.distinct` of it before.
+
+    Args:
+        points: all there are; of a `Pool` nothing is read.
+        n_train: number of training points.
+        n_val: number of validation points.
+        seed: of the order.
+
+    Raises:
+        ValueError: a number that is not whole or below 1, or more points than there are.
+    """
+    for name, value, least in (("n_train", n_train, 1), ("n_val", n_val, 1), ("seed", seed, 0)):
+        try:
+            whole = operator.index(value) >= least
+        except TypeError:
+            whole = False
+        if not whole:
+            raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+    if n_train + n_val > len(points):
+        raise ValueError(f"n_train + n_val is {n_train} + {n_val}, but there are {len(points)} points: ask for fewer")
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+    end, back = n_train, len(order) - n_val
+    holdout = points[order[end:back]] if end < back else None
+    return Split(points[order[:end]], points[order.flip(0)[:n_val]], holdout)
