@@ -113,7 +113,7 @@ def _read(file: str, header: int) -> np.ndarray:
 def download_fashion_mnist(folder: str | Path | None = None) -> Path:
     """Download the 60,000 images that the package lacks (26 MB), check them, and return their folder.
 
-    Nothing else in this package uses the network.
+    Beside this, only `diffgen.data.cifar10` and `cifar100` use the network, and features that are asked to.
 
     Args:
         folder: where to put them; None is a cache folder in which `load_data` finds them. Another folder is found
