@@ -28,7 +28,8 @@ class Denoiser(Protocol):
 
     Args:
         x: noisy data, (B, *), in units of the data.
-        sigma: noise level, () or (B,), in units of the data; positive.
+        sigma: noise level, () or (B,), in units of the data; positive. The caller gives it in the dtype of x and on the
+            device of x, as all of this package does, so that a denoiser of two lines may compute with it as it is.
         labels: class indices, (B,), or None; −1 marks a row without a class.
 
     Returns:

@@ -54,4 +54,4 @@ def edm_loss(
     Source: Karras et al. 2022, arXiv 2206.00364, eq. 2 and 8.
     """
     x = y + expand(sigma, y) * noise
-    return edm_weight(sigma, sigma_data) * row_error(denoiser(x, sigma, labels), y)
+    return edm_weight(sigma, sigma_data) * row_error(denoiser(x, sigma.to(x), labels), y)

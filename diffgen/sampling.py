@@ -49,7 +49,7 @@ def heun(denoiser: Denoiser, state: State, sigma: Tensor, labels: Tensor | None 
     if sigma == 0:
         return x
     slope = (state.x - state.denoised) / state.sigma
-    slope_next = (x - denoiser(x, sigma, labels)) / sigma
+    slope_next = (x - denoiser(x, sigma.to(x), labels)) / sigma
     return state.x + (sigma - state.sigma) * (slope + slope_next) / 2
 
 
@@ -108,7 +108,7 @@ def stochastic(
             return step(denoiser, state, sigma, labels)
         raised = (1 + gamma) * state.sigma
         x = state.x + s_noise * (raised.square() - state.sigma.square()).sqrt() * _row_noise(state, seed, first)
-        return step(denoiser, State(raised, x, denoiser(x, raised, labels)), sigma, labels)
+        return step(denoiser, State(raised, x, denoiser(x, raised.to(x), labels)), sigma, labels)
 
     return stochastic_step
 
@@ -146,11 +146,12 @@ def trajectory(
     if not bool((levels[1:] < levels[:-1]).all()) or levels[-1] < 0:
         raise ValueError(f"sigmas is {levels.tolist()}: noise levels descend and end at 0 or above, see edm_sigmas(n)")
     # The levels are 0-dimensional tensors: in float64 they take part in the arithmetic without changing the dtype of x.
+    # A denoiser gets them in the dtype of x.
     for sigma, following in pairwise(levels):
-        state = State(sigma, x, denoiser(x, sigma, labels))
+        state = State(sigma, x, denoiser(x, sigma.to(x), labels))
         yield state
         x = step(denoiser, state, following, labels)
-    yield State(levels[-1], x, x if levels[-1] == 0 else denoiser(x, levels[-1], labels))
+    yield State(levels[-1], x, x if levels[-1] == 0 else denoiser(x, levels[-1].to(x), labels))
 
 
 def sample(denoiser: Denoiser, x: Tensor, sigmas: Tensor, labels: Tensor | None = None, step: Step = heun) -> Tensor:

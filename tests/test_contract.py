@@ -8,6 +8,15 @@ import torch
 from torch import Tensor
 
 import diffgen as dg
+from diffgen.data import Points, Split
+from diffgen.experiments import sampling, trajectories
+from diffgen.experiments.measure import Measure
+from diffgen.loss import edm_loss
+from diffgen.metrics.copying import recalled
+from diffgen.metrics.overlap import optimal_distances
+from diffgen.metrics.receptive_field import effective_receptive_field, range_map
+from diffgen.metrics.reconstruction import reconstruction_distance
+from diffgen.metrics.toy import expected_error
 from diffgen.nets import DiTConfig, MLPConfig, Network, UNetConfig
 
 POINTS = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -183,3 +192,60 @@ def test_labels_matter_where_there_are_classes(name: str, x: Tensor) -> None:
 def test_labels_that_are_none(name: str, labels: Tensor, x: Tensor) -> None:
     with pytest.raises(ValueError, match=r"^labels "):
         DENOISERS[name]()(x, SIGMA, labels)
+
+
+# What callers promise
+
+
+class Strict(torch.nn.Module):
+    """A denoiser of two lines that computes with σ as it comes, as other people's do; of data N(0, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert (sigma.dtype, sigma.device) == (x.dtype, x.device)
+        assert sigma.shape in ((), (len(x),))
+        self.calls += 1
+        return x / (1 + sigma.reshape(-1, *[1] * (x.ndim - 1)) ** 2)
+
+
+GRID = torch.tensor([2.0, 0.7, 0.1])
+SPLIT = Split(Points(POINTS[:6], CLASSES[:6]), Points(POINTS[6:], CLASSES[6:]))
+CALLERS: dict[str, Callable[[dg.Denoiser, Tensor, Tensor], object]] = {
+    "denoising_error": lambda d, x, grid: dg.denoising_error(d, x, grid, labels=CLASSES),
+    "generalization_gap": lambda d, x, grid: dg.generalization_gap(d, x[:6], x[6:], grid, draws=2),
+    "reconstruction_distance": lambda d, x, grid: reconstruction_distance(
+        d, Points(x[:6]), Points(x[6:]), grid, features=lambda rows: rows.flatten(1)[:, :2], n_resamples=2
+    ),
+    "sample": lambda d, x, grid: dg.sample(d, x, torch.cat([grid, grid.new_zeros(1)])),
+    "sample, chunked": lambda d, x, grid: dg.sample(dg.Chunked(d, 5), x, grid),
+    "sample, stochastic": lambda d, x, grid: dg.sample(d, x, grid, step=dg.stochastic(s_churn=1, n_steps=2)),
+    "trajectory": lambda d, x, grid: [*dg.trajectory(d, x, grid, CLASSES)],
+    "guided": lambda d, x, grid: dg.sample(dg.Guided(d, Strict(), 0.5, (0.2, 1)), x, grid),
+    "guided, one": lambda d, x, grid: dg.denoising_error(dg.Guided(d, dg.Unconditional(d), 1), x, grid, labels=CLASSES),
+    "switched": lambda d, x, grid: dg.denoising_error(dg.Switched(d, Strict(), 0.2, 1), x, grid),
+    "windowed": lambda d, x, grid: dg.denoising_error(dg.Windowed(d, 4, 4), x, grid),
+    "receptive field": lambda d, x, grid: effective_receptive_field(d, x[:2], grid[0], pixels=2),
+    "range map": lambda d, x, grid: range_map(d, x[:1], grid[0]),
+    "recalled": lambda d, x, grid: recalled(d, x, grid),
+    "optimal_distances": lambda d, x, grid: optimal_distances(d, x, float(grid[0]), x),
+    "loss": lambda d, x, grid: edm_loss(d, x, grid[:1].expand(len(x)), torch.ones_like(x), 0.5),
+    "toy": lambda d, x, grid: expected_error(d, x[:, 0, 0, :2], grid, spacing=1.0),
+    "trajectory_stats": lambda d, x, grid: trajectories.trajectory_stats(subject(d), SPLIT, 3, grid, Measure()),
+    "denoised_images": lambda d, x, grid: sampling.denoised_images(subject(d), SPLIT.train, grid),
+}
+
+
+def subject(denoiser: dg.Denoiser) -> dg.Subject:
+    return dg.Subject("strict", denoiser, SHAPE)
+
+
+@pytest.mark.parametrize("grid", [torch.float32, torch.float64])
+@pytest.mark.parametrize("data", [torch.float32, torch.float64])
+@pytest.mark.parametrize("caller", CALLERS)
+def test_sigma_reaches_a_denoiser_in_the_dtype_of_x(caller: str, data: torch.dtype, grid: torch.dtype) -> None:
+    denoiser = Strict()
+    CALLERS[caller](denoiser, POINTS.to(data), GRID.to(grid))
+    assert denoiser.calls

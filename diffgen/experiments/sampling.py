@@ -126,7 +126,8 @@ def denoised_images(
         denoiser = Chunked(subject.denoiser(measure.device), measure.batch_size)
         device = where(denoiser, measure)
         labels = None if points.labels is None else points.labels.to(device)
-        images = [denoiser(rows.to(device), torch.tensor(s), labels).cpu() for rows, s in zip(x, levels)]
+        given = [(rows.to(device), torch.tensor(s, dtype=x.dtype, device=device)) for rows, s in zip(x, levels)]
+        images = [denoiser(rows, sigma, labels).cpu() for rows, sigma in given]
         return {"denoised": to_bytes(torch.stack(images))}
 
     settings = {"sigmas": levels, "images": data_hash(points), "seed": measure.seed}

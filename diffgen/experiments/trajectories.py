@@ -123,7 +123,7 @@ def _noisy_states(
     labels = None if points.labels is None else points.labels.to(device)
     for sigma in sigmas[:-1]:
         x = noisy(points.x, float(sigma), measure.seed)
-        yield x, denoiser(x.to(device), sigma.to(device), labels).cpu()
+        yield x, denoiser(x.to(device), sigma.to(device, x.dtype), labels).cpu()
 
 
 def _statistics(x: Tensor, denoised: Tensor, sigma: float, split: Split) -> dict[str, Tensor]:

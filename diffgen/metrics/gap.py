@@ -61,9 +61,9 @@ def predictions(
         y = x[part].unsqueeze(1).to(device)
         n = fixed_noise(x[part], draws, seed, first).to(device)
         for at in torch.arange(len(sigmas)).split(max(1, batch_size // (len(y) * draws))):
-            levels = sigmas[at].to(device)
+            levels = sigmas[at].to(device, x.dtype)
             rows = (len(levels), len(y), draws)
-            noisy = y + levels.to(x.dtype).reshape(-1, *[1] * n.ndim) * n
+            noisy = y + levels.reshape(-1, *[1] * n.ndim) * n
             level = levels.reshape(-1, 1, 1).expand(rows).flatten()
             label = None if labels is None else labels[part].to(device).reshape(1, -1, 1).expand(rows).flatten()
             flat = noisy.flatten(0, 2).split(batch_size)

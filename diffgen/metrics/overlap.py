@@ -127,7 +127,7 @@ def optimal_distances(
     Source: Niedoba et al. 2025, arXiv 2411.19339.
     """
     device, level = device_of(denoiser, x.device), torch.tensor(_scale(sigma), dtype=torch.float64)
-    given = (x.to(device), level.to(device), None if labels is None else labels.to(device))
+    given = (x.to(device), level.to(device, x.dtype), None if labels is None else labels.to(device))
     denoised, optimal = Chunked(denoiser)(*given).to(x.device), _optimal(train)(x, level, labels)
     return (denoised.double() - optimal.double()).flatten(1).square().mean(1)
 
