@@ -22,6 +22,9 @@ RATIO = 1 / 3
 PAIRS_AT_ONCE = 2**23
 """How many distances are held in memory at a time (float32: 32 MB)."""
 
+CANCELS = 1e-4
+"""A squared distance below this share of the points' squares has lost its digits in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
@@ -80,7 +83,7 @@ def find_duplicates(
     A family of more than k near copies hides itself, for then the k-th neighbour is one, too; raise k for those. A
     shifted or mirrored image is far away in pixels; `features` may know better.
 
-    Cost O(N M d). Memory: the points twice in float32, and 32 MB for distances.
+    Cost O(N M d). Memory: a copy of the points in float32, and 32 MB for distances.
 
     Args:
         a: points, (N, *), or `Points`.
@@ -107,7 +110,11 @@ def find_duplicates(
         copies = [(first[h], j) for j, h in enumerate(hashes[1]) if h in first]
     references = torch.tensor(sorted(first.values()))
     known = {j for _, j in copies}
-    asked = references if b is None else torch.tensor([j for j in range(len(hashes[1])) if j not in known])
+    asked = (
+        references
+        if b is None
+        else torch.tensor([j for j in range(len(hashes[1])) if j not in known], dtype=torch.long)
+    )
     x = _vectors(a, references, features)
     q = x if b is None else _vectors(b, asked, features)
     if len(q) and q.shape[1] != x.shape[1]:
@@ -195,21 +202,34 @@ def _near(q: Tensor, x: Tensor, ratio: float, k: int, within: bool) -> tuple[Ten
 def _neighbours(q: Tensor, x: Tensor, k: int, within: bool) -> tuple[Tensor, Tensor]:
     """The k nearest rows of x to each row of q, but itself: distances, (Q, k), float64, ascending; and their numbers.
 
-    They are chosen by ‖q‖² − 2 q·x + ‖x‖² in float32, about the mean so that few digits cancel; their distances are
-    computed again from the differences.
+    They are chosen by ‖q‖² − 2 q·x + ‖x‖² in float32, about the mean so that few digits cancel, or by differences where
+    many would; their distances are computed from the differences.
     """
     mean = x.mean(0)
-    x, q = x - mean, q - mean
+    x = x.sub_(mean)  # both are copies
+    q = x if within else q.sub_(mean)
     squares = x.square().sum(1)
     distances, indices = [], []
     for start in range(0, len(q), max(1, PAIRS_AT_ONCE // len(x))):
         rows = q[start : start + max(1, PAIRS_AT_ONCE // len(x))]
-        compared = torch.addmm(squares, rows, x.T, alpha=-2)
-        if within:
-            compared[torch.arange(len(rows)), start + torch.arange(len(rows))] = torch.inf
-        index = compared.topk(k, dim=1, largest=False).indices
-        again = torch.stack([(rows - x[i]).double().square().sum(1).sqrt() for i in index.T], 1)
-        distance, order = again.sort(dim=1, stable=True)
+        own = start + torch.arange(len(rows)) if within else None
+        distance, index = _winners(rows, x, torch.addmm(squares, rows, x.T, alpha=-2), own, k)
+        unsure = distance[:, -1].square() < CANCELS * (rows.square().sum(1) + squares.max())
+        if unsure.any():
+            few = rows[unsure]
+            compared = torch.cdist(few, x, compute_mode="donot_use_mm_for_euclid_dist")
+            own = own[unsure] if own is not None else None
+            distance[unsure], index[unsure] = _winners(few, x, compared, own, k)
         distances.append(distance)
-        indices.append(index.gather(1, order))
+        indices.append(index)
     return torch.cat(distances), torch.cat(indices)
+
+
+def _winners(rows: Tensor, x: Tensor, compared: Tensor, own: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest by the numbers in `compared`, (n, N), but for a row's own number; sorted by their distances."""
+    if own is not None:
+        compared[torch.arange(len(rows)), own] = torch.inf
+    index = compared.topk(k, dim=1, largest=False).indices
+    distance = torch.stack([(rows - x[i]).double().square().sum(1).sqrt() for i in index.T], 1)
+    distance, order = distance.sort(dim=1, stable=True)
+    return distance, index.gather(1, order)
