@@ -93,7 +93,10 @@ class ClassifierFeatures:
             ValueError: x is not a batch of grey images.
         """
         if x.ndim != 4 or x.shape[1] != 1:
-            raise ValueError(f"x has shape {tuple(x.shape)}: the bundled features are of grey images, (N, 1, H, W)")
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: the bundled features are of grey images, (N, 1, H, W); for others take "
+                "diffgen.features.pixels, dinov2 or inception"
+            )
         network = classifier(x.device)
         return torch.cat([network.features(rows.float()) for rows in x.split(ROWS_AT_ONCE)])
 
