@@ -78,4 +78,6 @@ def keys() -> dict[str, str]:
 
 if __name__ == "__main__":
     sys.meta_path.insert(0, Finder())
+    import torch.nn  # noqa: F401 (so that `from torch import nn` gives a module, whoever comes first)
+
     print(json.dumps(keys()))
