@@ -32,7 +32,7 @@
 # ask the toy model first, in which everything is exact, then networks in the paper's regime. The chapter ends with the
 # opposite treatment, a denoiser that may not see the whole image.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "published"]
 from diffgen.presets import PresetName
 
 preset: PresetName = "quick"  # how much to compute
@@ -60,7 +60,7 @@ from diffgen.metrics.estimate import Interval
 from diffgen.metrics.gap import relative_error_change
 from diffgen.metrics.neighbours import NeighbourTerms, copies, neighbour_terms
 from diffgen.metrics.overlap import noisy
-from diffgen.metrics.position import over_seeds
+from diffgen.metrics.position import nearness, over_seeds
 from diffgen.metrics.toy import expected_gap
 from diffgen.metrics.trajectory import peak_window, relative_position, relative_position_change
 from diffgen.plots import guidance as draw
@@ -244,10 +244,11 @@ reports = {
     for kind in guides
 }  # fmt: skip
 ends = [experiments.recognition(mains[i], splits[i], fixed, how[i]) for i in runs]
+copy_of = [float(nearness(s.train.x[:256], s.train.x, s.val.x).mean()) for s in splits]  # of an exact copy
 known = {  # of each training and weight, what is compared below
-    kind: [[at_weight(G[kind][i, k], reports[kind][i][k], ends[i].unseen) for k in range(len(weights))] for i in runs]
-    for kind in guides
-}
+    kind: [[at_weight(G[kind][i, k], reports[kind][i][k], ends[i].unseen, copy_of[i]) for k in range(len(weights))]
+           for i in runs] for kind in guides
+}  # fmt: skip
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(8, 0.92 * len(weights) + 0.7))
@@ -360,6 +361,9 @@ glue("copied_null", copied_val, display=False)
 # denominator moves with the quality of the samples. Where its part is the larger one, a Fréchet gap that moves under
 # guidance measures quality more than memory.
 #
+# (sec:guidance-pixels)=
+# ### In other features
+#
 # A Fréchet gap depends on its features. Below is the same in another space, the pixels themselves. Its distances have
 # other units and weigh other things. If guidance made samples copy, both should say so.
 
@@ -384,6 +388,8 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 # | raw Fréchet gap | {glue:text}`pixels_raw_auto` | {glue:text}`pixels_raw_says_auto` | {glue:text}`pixels_raw_free` | {glue:text}`pixels_raw_says_free` |
 # | corrected Fréchet gap | {glue:text}`pixels_corrected_auto` | {glue:text}`pixels_corrected_says_auto` | {glue:text}`pixels_corrected_free` | {glue:text}`pixels_corrected_says_free` |
 #
+# ### Copies
+#
 # Copies, without guidance and at $w =$ {glue:text}`w_max:g`, are {glue:text}`copies_auto` of the samples under autoguidance
 # and {glue:text}`copies_free` under classifier-free guidance, beside {glue:text}`copied_null:.2%` of validation images. On
 # the scale of chapter 3 samples without guidance lie at {glue:text}`position_0`, between unseen images (0) and one-step
@@ -407,8 +413,8 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 # Each must be able to say no. In its *control* the samples stay as they are without guidance, beside a denoiser that is
 # first the guide and then the main network: its gap is known to grow, so the statistic must be below 0. In its *null*
 # there is nothing to find: the Fréchet gap between sets that nothing was trained on, or one half of the unguided samples
-# after the other. The fourth number is the change of the neighbour gap alone. Its control are unseen images in the place
-# of guided samples, its null are training sets that were drawn anew.
+# after the other. The fourth number is the change of the neighbour gap alone. In its control one in a hundred samples
+# is a training image before, and none is after; in its null the training sets were drawn anew.
 #
 # The comparison counts only in the paper's regime, with $G$ from {glue:text}`regime_low:g` to {glue:text}`regime_high:g`
 # and no more copies than among validation images.
@@ -603,6 +609,9 @@ for key, value in {"range_images": plan.field_images, "range_pixels": plan.field
 # In pixels, of {glue:text}`range_images` images a split and {glue:text}`range_pixels` pixels of each. One level in twenty
 # is apart by chance. The U-Net is the main network, in the regime; the transformer was trained on fewer images.
 #
+# (sec:guidance-maps)=
+# ### Maps of the range
+#
 # Where in an image does the U-Net look far? Here is the range of every pixel of one training and one validation image,
 # with its mean over {glue:text}`map_images` training images. The last row is a denoiser to which all pixels matter alike:
 # its map shows what the place alone does, for a pixel in a corner has the others further away.
@@ -623,8 +632,9 @@ draw.range_maps(levels[columns], seen_images, pictures, fig, axes)
 glue("map_images", plan.map_images, display=False)
 
 # %% [markdown]
-# At little noise a pixel asks its neighbours only, along the edges of the garment a little further than inside it. At
-# high noise every pixel asks the whole image, and the map becomes that of its place.
+# At little noise a pixel of the garment depends on itself and its neighbours. The black ground looks further: there the
+# denoiser is sure whatever a single pixel says, so the little that still moves it comes from afar. With the noise the
+# two become alike. At high noise every pixel asks a large part of the image, though less than all of it alike.
 #
 # ## Scrub through the weights
 #
@@ -698,7 +708,7 @@ statements = {
           r"$\ln$ of the factor of the neighbour gap less that of $G$", STAY, "one half of unguided samples after the other",
           "factors have no unit; the paper compares differences"),
     "samples": ("Guidance raises the gap of the samples.", "change of the neighbour gap, in nats",
-                "unseen images in the place of guided samples", "nearness to training sets drawn anew",
+                "without guidance, before and after one copy in a hundred is taken out", "nearness to training sets drawn anew",
                 "distances of single samples in place of Fréchet distances"),
 }  # fmt: skip
 claims = [

@@ -63,7 +63,7 @@ def seeds(growth, denoiser, frechet=None, noise=0.002, n=3, gap=0.11, start=0.04
         for to, factor, by, more in ((before, 1, 1, 0), (after, growth, denoiser, frechet or 0)):
             halves = (near * factor + chance(), near * factor + chance())
             to.append(AtWeight(g * by + chance(), frechet_gap + more + chance(), frechet_gap + more / 2 + chance(),
-                               near * factor + chance(), halves, chance(), chance()))  # fmt: skip
+                               near * factor + chance(), halves, chance(), chance(), near + 0.07))  # fmt: skip
     return before, after
 
 
@@ -111,8 +111,12 @@ def test_a_guide_that_has_as_large_a_gap_takes_the_power_away():
     of = verdicts(*seeds(growth=3, denoiser=1.5, frechet=0.4), guide=0.11)
     assert {of[name].verdict for name in "ABC"} == {"inconclusive: its control does not fail"}
     assert of["samples"].verdict == HOLDS
-    none = verdicts(*seeds(growth=1, denoiser=1, start=0.0))
-    assert none["samples"].of_control == UNDECIDED
+
+
+def test_a_number_too_coarse_to_see_one_copy_in_a_hundred_decides_nothing_of_the_samples():
+    before, after = seeds(growth=3, denoiser=1.5, frechet=0.4)
+    blind = [row._replace(copied=row.near + by) for row, by in zip(before, (0.002, -0.001, 0.0))]
+    assert verdicts(blind, after)["samples"].verdict == "inconclusive: its control does not fail"
 
 
 def test_a_null_that_moves_takes_the_verdict_away():

@@ -38,9 +38,7 @@ def _run(name: str, args: list[str]) -> int:
         return chapter(args)
     import tyro
 
-    from diffgen.cli import commands
-
-    function: Callable[..., int | None] = getattr(commands, name)
+    function: Callable[..., int | None] = _command(name)
     if name == "sweep":
         end = args.index("--") if "--" in args else len(args)
         function, args = partial(function, snakemake=tuple(args[end + 1 :])), args[:end]
@@ -53,6 +51,16 @@ def _run(name: str, args: list[str]) -> int:
         print(f"diffgen {name}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return code or 0
+
+
+def _command(name: str) -> Callable[..., int | None]:
+    if name == "audit":
+        from diffgen.cli.audit import audit
+
+        return audit
+    from diffgen.cli import commands
+
+    return getattr(commands, name)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import torch
 import tyro
 
 from diffgen import experiments, presets, runs
-from diffgen.cli.audit import audit as audit
 from diffgen.data import DataConfig
 from diffgen.experiments import Measure
 from diffgen.files import write_tensors

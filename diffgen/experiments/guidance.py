@@ -98,18 +98,20 @@ def guided_reports(
     return [sample_report(subject, split, n, sigmas, measure, others=others) for subject in subjects]
 
 
-def at_weight(gap: float, report: SampleReport, unseen: float) -> AtWeight:
+def at_weight(gap: float, report: SampleReport, unseen: float, copy: float) -> AtWeight:
     """One seed at one weight, for `contrast_rows`.
 
     Args:
         gap: G at the fixed noise level.
         report: of the samples.
         unseen: mean nearness of unseen images, see `Recognition`.
+        copy: that of training images.
     """
     near, frechet = report.nearness.double() - float(unseen), report.frechet
     halves = float(near[::2].mean()), float(near[1::2].mean())
     numbers = (float(frechet.raw), float(frechet.corrected), float(near.mean()))
-    return AtWeight(float(gap), *numbers, halves, float(frechet.luck), float(report.luck.double().mean()))
+    copied = 0.99 * float(near.mean()) + 0.01 * (float(copy) - float(unseen))
+    return AtWeight(float(gap), *numbers, halves, float(frechet.luck), float(report.luck.double().mean()), copied)
 
 
 def reconstruction_curve(

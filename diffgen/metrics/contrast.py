@@ -27,7 +27,8 @@ class AtWeight(NamedTuple):
 
     gap: G at the fixed noise level. raw, corrected: Fréchet gaps of the samples. near: their neighbour gap, the mean
     nearness less that of unseen images. halves: the same of every other sample, and of the rest. luck: the raw Fréchet
-    gap between sets that nothing was trained on. anew: mean nearness to splits drawn anew.
+    gap between sets that nothing was trained on. anew: mean nearness to splits drawn anew. copied: the neighbour gap if
+    one sample in a hundred were a training image.
     """
 
     gap: float
@@ -37,6 +38,7 @@ class AtWeight(NamedTuple):
     halves: tuple[float, float]
     luck: float
     anew: float
+    copied: float
 
 
 class Row(NamedTuple):
@@ -102,7 +104,8 @@ def contrast_rows(
 
     The control of A, B and C are samples that stay as they are without guidance, beside a denoiser that is first the
     guide and then the main one, so that its gap is known to grow. It does not depend on what guidance does: neither
-    "holds" nor "fails" follows from it. The control of "samples" are unseen images in the place of guided samples.
+    "holds" nor "fails" follows from it. The control of "samples" are samples without guidance of which one in a hundred is
+    a training image, and then the same without these copies: a fall that the number must be fine enough to see.
 
     Nulls have a denoiser that does not change, and samples in which there is nothing to find: for A and B between sets
     that nothing was trained on; for C one half of the samples without guidance after the other; for "samples" of
@@ -124,9 +127,9 @@ def contrast_rows(
     lucky = [(a._replace(raw=a.luck, corrected=a.luck), b._replace(gap=a.gap, raw=b.luck, corrected=b.luck))
              for a, b in pairs]  # fmt: skip
     halved = [(a._replace(near=a.halves[0]), a._replace(near=a.halves[1])) for a in before]
-    unseen = [(a, b._replace(near=0.0)) for a, b in pairs]
+    fewer_copies = [(a._replace(near=a.copied), a) for a in before]
     anew = [(a._replace(near=a.anew), b._replace(near=b.anew)) for a, b in pairs]
-    beside = {"A": (unmoved, lucky), "B": (unmoved, lucky), "C": (unmoved, halved), "samples": (unseen, anew)}
+    beside = {"A": (unmoved, lucky), "B": (unmoved, lucky), "C": (unmoved, halved), "samples": (fewer_copies, anew)}
     return {
         name: Row(*(over_seeds([contrasts_of_seed(a, b)[name] for a, b in of]) for of in (pairs, *others)))
         for name, others in beside.items()
