@@ -1,4 +1,5 @@
 # What `import diffgen` offers, and where it is: `__init__.py` imports each name when it is first used.
+from . import adapters as adapters
 from . import data as data
 from . import presets as presets
 from .auditing.audit import Audit as Audit

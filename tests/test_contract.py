@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 import torch
+from adapted import ADAPTED
 from torch import Tensor
 
 import diffgen as dg
@@ -65,6 +66,8 @@ DENOISERS: dict[str, Callable[[], dg.Denoiser]] = {
     "windowed, classes": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :5, :5], CLASSES), 5),
     "windowed, strides": lambda: dg.Windowed(dg.OptimalDenoiser(POINTS[:, :, :4, :4]), 4, 2),
 }
+
+DENOISERS |= ADAPTED  # other people's networks
 
 DENOISERS |= {  # a new network is held to the contract as it is by default
     f"{config.kind}, defaults{note}": lambda config=config, classes=classes: preconditioned(config(), classes, std=0.1)
