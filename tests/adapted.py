@@ -19,6 +19,24 @@ def column(values, x):
     return values.reshape(-1, *[1] * (x.ndim - 1))
 
 
+def randn(*shape, seed=0):
+    """Normal numbers."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def levels(scheduler):
+    """The noise levels of a scheduler of diffusers, (T,), float64."""
+    product = scheduler.alphas_cumprod.double()
+    return ((1 - product) / product).sqrt()
+
+
+def close(ours, theirs, sigma=None):
+    """Equal up to rounding: 1e-5 in units of the data, or of the noise where that is larger."""
+    assert ours.dtype == theirs.dtype
+    scale = 1 if sigma is None else 1 + column(sigma.to(ours), ours)
+    assert ((ours - theirs).abs() / scale).max() < 1e-5
+
+
 def seeded(make):
     """A network whose weights depend on nothing but its shape, away from zero, in evaluation mode."""
     with torch.random.fork_rng():

@@ -94,7 +94,7 @@ def time_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def output_of(output: Any, x: Tensor, *, variance: bool = False) -> Tensor:
-    """What a network returned, in the shape and dtype of x: a tensor, the `sample` of an object, or the first of many.
+    """What a network returned, in the shape and dtype of x: a tensor, the `.sample` of an object, or the first of many.
 
     Args:
         output: as it came.

@@ -30,7 +30,7 @@ def from_azula(
 
     Args:
         denoiser: called `denoiser(x_t, t)`, t (B,), or with labels under their keyword if it has classes; it returns an
-            object with `.mean`. Its `schedule(t)` returns α_t and σ_t, with σ_t / α_t rising from t = 0 to 1.
+            object with `.mean`. Its `.schedule(t)` returns α_t and σ_t, with σ_t / α_t rising from t = 0 to 1.
         label_name: that keyword.
         n_labels: number of classes; 0 ignores labels, None refuses them.
         null_label: the class that stands for none; None refuses rows without a class.

@@ -26,7 +26,9 @@ def from_diffusers(
 
     x_t = α x with α = √ᾱ_t = 1 / √(1 + σ²), and with the network's output F(x_t, t)
 
-    epsilon: D = x − σ F;  v_prediction: D = α² x − α σ F;  sample: D = F
+    D = x − σ F  (epsilon)
+    D = α² x − α σ F  (v_prediction)
+    D = F  (sample)
 
     The network knows σ_t = √((1 − ᾱ_t) / ᾱ_t) for whole t. Between two of them t is linear in log σ, and the network is
     called with that broken t; x and D are scaled by the σ asked for. So at its own levels D is the library's prediction

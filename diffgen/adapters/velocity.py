@@ -28,13 +28,13 @@ def from_velocity(
 
     With s = t if the data is at 1, and s = 1 − t if it is at 0,
 
-    linear: x_t = s y + (1 − s) n,  s = 1 / (1 + σ),  x_t = s x
-    cosine: x_t = sin(πs/2) y + cos(πs/2) n,  s = (2/π) arctan(1/σ),  x_t = sin(πs/2) x
+    x_t = s y + (1 − s) n = s x,  s = 1 / (1 + σ)  (linear)
+    x_t = sin(πs/2) y + cos(πs/2) n = sin(πs/2) x,  s = (2/π) arctan(1/σ)  (cosine)
 
     and with w = v if the data is at 1, and w = −v if it is at 0,
 
-    linear: D = x_t + (1 − s) w
-    cosine: D = sin(πs/2) x_t + (2/π) cos(πs/2) w
+    D = x_t + (1 − s) w  (linear)
+    D = sin(πs/2) x_t + (2/π) cos(πs/2) w  (cosine)
 
     Every σ has its time, so there is nothing outside of what the network knows.
 
