@@ -65,21 +65,23 @@ def test_a_stranger_is_not_accused(of_stranger):
     assert of_stranger.membership.auc.low < 0.5 < of_stranger.membership.auc.high
 
 
-@pytest.mark.parametrize(("delta", "verdict"), [(0.3, "memorizes"), (0.6, "memorizes")])
-def test_error_prone_copiers_are_found(split, delta, verdict):
+@pytest.mark.parametrize("delta", [0.2, 0.6])
+def test_error_prone_copiers_are_found(split, delta):
     model = dg.ErrorProne(split.train.x, delta)
     found = audit(model, split.train, split.val, samples=split.holdout.x[:128], effort=SMALL, **QUIET)
-    assert found.verdicts["gap"] == found.verdicts["membership"] == verdict
+    assert found.verdicts["gap"] == "memorizes"
+    assert (found.verdicts["membership"] == "memorizes") == (delta < 0.5)
     assert found.verdicts["copies"] != "memorizes"  # these samples are not its own
 
 
 def test_the_gap_of_a_filter_that_was_fitted_to_few_images_is_its_closed_form(split):
-    """E = tr(A² C + σ² B²) / d for data of covariance C: of the training images' own and of that of all images."""
+    """E = tr(A² C + σ² B²) / d, C the second moment about the mean of the filter: of training images, and of others."""
     few = split.train.x[:64].double()
     wiener = dg.GaussianDenoiser.fit(few)
     effort = Effort(n_images=64, n_levels=5, draws=8, n_samples=0, n_trajectories=0)
     found = audit(wiener, Points(few.float()), split.val, split.holdout, effort=effort, **QUIET)
-    d, everyone = few[0].numel(), split.holdout.x.double().flatten(1)
+    order = torch.randperm(512, generator=torch.Generator().manual_seed(0))
+    d, everyone = few[0].numel(), split.val.x[order[:64]].double().flatten(1)
     own = torch.cov(few.flatten(1).T, correction=0)
     values, vectors = torch.linalg.eigh(torch.cov(few.flatten(1).T))
     off = everyone - few.flatten(1).mean(0)
@@ -88,8 +90,7 @@ def test_the_gap_of_a_filter_that_was_fitted_to_few_images_is_its_closed_form(sp
         passed = vectors @ torch.diag(values / (values + sigma**2)) @ vectors.T
         lost = torch.eye(d, dtype=torch.float64) - passed
         expected = [float((lost @ c @ lost.T).trace() + sigma**2 * passed.square().sum()) / d for c in (own, of_all)]
-        assert float(found.gap.raw.train[k]) == pytest.approx(expected[0], rel=0.05)
-        assert float(found.gap.raw.val[k]) == pytest.approx(expected[1], rel=0.25)
+        assert [float(found.gap.raw.train[k]), float(found.gap.raw.val[k])] == pytest.approx(expected, rel=0.05)
     assert found.verdicts["gap"] == "memorizes"
 
 
@@ -128,7 +129,8 @@ def test_a_network_that_copies_and_one_that_hardly_does(split):
 
 def test_validation_images_that_were_trained_on_are_left_out(split):
     half = Points(torch.cat([split.train.x[:128], split.val.x[:384]]))
-    found = audit(dg.OptimalDenoiser(split.train.x), split.train, half, split.holdout, effort=SMALL, samples=split.train.x, **QUIET)
+    copier = dg.OptimalDenoiser(split.train.x)
+    found = audit(copier, split.train, half, split.holdout, effort=SMALL, samples=split.train.x, **QUIET)
     assert len(found.data.shared) == 128
     assert "128 of 512 validation images are in the training set" in found.notes[0]
     assert found.verdicts["gap"] == "memorizes"  # not half of it
@@ -137,7 +139,8 @@ def test_validation_images_that_were_trained_on_are_left_out(split):
 def test_repetitions_in_the_training_set_are_counted_once(split):
     often = Points(torch.cat([split.train.x, split.train.x[:8].repeat(5, 1, 1, 1)]))
     wiener = dg.GaussianDenoiser.fit(split.holdout.x)
-    found = audit(wiener, often, split.val, split.holdout[:512], effort=SMALL, samples=split.holdout.x[600:700], **QUIET)
+    others = split.holdout.x[600:700]
+    found = audit(wiener, often, split.val, split.holdout[:512], effort=SMALL, samples=others, **QUIET)
     assert len(found.data.repeated) == 40
     assert "40 of 296 training images are repetitions" in found.notes[0]
     assert "memorizes" not in found.verdicts.values()
@@ -160,7 +163,7 @@ def test_sets_of_two_shapes_are_refused(split):
     with pytest.raises(ValueError, match="give 16 or more"):
         audit(dg.OptimalDenoiser(split.train.x), split.train, split.val.x[:8])
     with pytest.raises(ValueError, match="samples has shape"):
-        audit(dg.OptimalDenoiser(split.train.x), split.train, split.val, samples=torch.zeros(4, 3), effort=SMALL, **QUIET)
+        audit(dg.OptimalDenoiser(split.train.x), split.train, split.val, samples=torch.zeros(4, 3), **QUIET)
 
 
 def test_what_is_no_denoiser_is_not_audited(split):
@@ -293,9 +296,10 @@ def test_the_report_needs_nothing_beside_it_and_says_what_the_numbers_say(of_cop
     assert errors["val_score"].shape == (256,)
 
 
-def test_an_audit_goes_on_from_its_folder(of_copier, split):
-    """The model is not called again for what was computed: this one would fail if it were."""
+def test_an_audit_goes_on_from_its_folder(of_copier, split, monkeypatch):
+    """The model is not called again but for the check, which is skipped here."""
     found, folder = of_copier
+    monkeypatch.setattr("diffgen.auditing.audit.check_denoiser", lambda *a, **k: found.check)
     calls = 0
     copier = dg.OptimalDenoiser(split.train.x)
 
@@ -309,12 +313,7 @@ def test_an_audit_goes_on_from_its_folder(of_copier, split):
     counting.__class__.__qualname__ = type(copier).__qualname__
     again = audit(counting, split.train, split.val, effort=SMALL, out=folder, name="a <copier>", **QUIET)
     assert again.answers["lean"].number == found.answers["lean"].number
-    checks_alone = calls
-    fresh = 0
-    calls = 0
-    audit(counting, split.train, split.val, effort=SMALL, name="a <copier>", **QUIET)
-    fresh = calls
-    assert checks_alone < fresh / 2
+    assert calls == 0
 
 
 MODEL = """

@@ -208,6 +208,9 @@ def audit(
     told = _labelled(sets) if conditional is None else conditional
     if not told:
         sets = {key: Points(points.x) for key, points in sets.items()}
+    shapes = {key: tuple(points.x.shape[1:]) for key, points in sets.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"sets have points of different shapes, {shapes}: the same preprocessing makes the same shape")
     data = data_report(sets["train"], sets["val"], seed=seed)
     split = _split(sets, data, seed)
     hashes = {key: data_hash(points) for key, points in sets.items()}
@@ -325,7 +328,11 @@ def _frechet(samples: Tensor, split: Split, features: FeatureMap | None, seed: i
     name = getattr(features, "identity", getattr(features, "__name__", "features"))
     if min(n, len(drawn)) < 2 * drawn.shape[1] or drawn.shape[1] > 2048:
         return None, name
-    return frechet_gap(drawn, train, val, fresh=rest if len(rest) >= 2 * n else None, n_resamples=12, seed=seed), name
+    try:
+        fresh = rest if len(rest) >= 2 * n else None
+        return frechet_gap(drawn, train, val, fresh=fresh, n_resamples=12, seed=seed), name
+    except ValueError:  # the samples are the training set
+        return None, name
 
 
 def _trajectories(found: Audit, bench: Bench, split: Split, scale: float) -> Audit:
@@ -342,7 +349,7 @@ def _trajectories(found: Audit, bench: Bench, split: Split, scale: float) -> Aud
     stats = trajectory_stats(bench.subject, even, n, grid, measure, labels=labels)
     window = (grid[:-1] >= 0.1 * scale) & (grid[:-1] <= 3 * scale)
     position = relative_position(stats, "similarity_gap", levels=window, seed=bench.seed).interval()
-    grids = list(starts(grid, 0.3 * scale, 3 * scale))
+    grids = list(starts(grid, 0.1 * scale, 2 * scale, 4))
     returned = {key: bench.recalled(part, grids, n, key) for key, part in (("train", even.train), ("val", even.val))}
     few = min(n, 64)
     copier = Subject("a denoiser that copies", OptimalDenoiser(even.train.x[:few]), split.train.x.shape[1:])
@@ -366,9 +373,6 @@ def _labelled(sets: Mapping[str, Points]) -> bool:
 
 def _split(sets: Mapping[str, Points], data: DataReport, seed: int) -> Split:
     """Sets in random order, without what is in two of them or twice in one."""
-    shapes = {key: tuple(points.x.shape[1:]) for key, points in sets.items()}
-    if len(set(shapes.values())) > 1:
-        raise ValueError(f"sets have points of different shapes, {shapes}: the same preprocessing makes the same shape")
     train, val = data.distinct(sets["train"], "train"), data.distinct(sets["val"], "val")
     if min(len(train), len(val)) < 16:
         raise ValueError(

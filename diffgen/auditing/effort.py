@@ -42,7 +42,7 @@ class Effort:
         return {
             "errors": 3 * self.n_images * self.n_levels * self.draws,
             "samples": self.n_samples * steps,
-            "trajectories": self.n_trajectories * (steps + 3 * self.n_steps + 6 * steps),
+            "trajectories": self.n_trajectories * (steps + 2 * self.n_steps + 8 * steps),
         }
 
     def of_data(self, n_train: int, n_val: int, n_rest: int) -> Effort:

@@ -102,7 +102,7 @@ def _diffusers(path: Path, device: str) -> Denoiser:
             raise FileNotFoundError(f"{config} does not exist: a diffusers folder has unet/ and scheduler/")
         kind = json.loads(config.read_text()).get("_class_name", fallback)
         if not hasattr(diffusers, kind):
-            raise ValueError(f"{config} names the class {kind!r}, which diffusers {diffusers.__version__} does not have")
+            raise ValueError(f"{config} names the class {kind!r}, which diffusers {diffusers.__version__} has not")
         parts[part] = getattr(diffusers, kind).from_pretrained(folder)
     unet = parts["unet"].eval().requires_grad_(False).to(torch.device(device))
     return adapters.from_diffusers(unet, parts["scheduler"])

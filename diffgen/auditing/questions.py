@@ -86,8 +86,8 @@ def about_gap(gap: Gap, controls: dict[str, tuple[Gap, bool]]) -> Answer:
     stderr = float(gap.adjusted.stderr[at])
     return Answer(
         key="gap", question="Does it denoise its training images better than unseen ones?",
-        statistic="relative gap G(σ), adjusted, where its band for all σ at once is highest", number=gap.at_peak, none=0.0,
-        smallest=SMALLEST["gap"], detectable=(gap.band.critical + POWER) * stderr, unit="",
+        statistic="relative gap G(σ), adjusted, where its band for all σ at once is highest", number=gap.at_peak,
+        none=0.0, smallest=SMALLEST["gap"], detectable=(gap.band.critical + POWER) * stderr,
         controls=tuple(Control(what, of.at_peak, truth) for what, (of, truth) in controls.items()),
     )  # fmt: skip
 

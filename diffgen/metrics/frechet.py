@@ -182,6 +182,10 @@ def frechet_gap(
         comparison = _Comparison([samples, *_halves(shuffled), *_halves(training[0])], HALVED)
     exact = comparison.distances()
     every = comparison.effects(n_resamples, random)
+    if exact[1] <= 0:
+        raise ValueError(
+            "samples are as good as the training set itself: their distance is 0, and no gap is relative to 0"
+        )
     raw, corrected = exact.new_tensor([[1.0, -1, 0, 0], [1, -1, -1, 1]])
     baselines = n if len(training) > 1 else n // 2
     distances = (
