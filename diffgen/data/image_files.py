@@ -45,7 +45,7 @@ def from_folder(
             images as they are; then they have one size.
         labels: whether subfolders are classes.
         class_names: the subfolders in the order of their labels. None is natural order, in which "2" is before "10";
-            a model trained with torchvision's ImageFolder has sorted("2", "10") = ["10", "2"].
+            torchvision's ImageFolder, and so a model that was trained with it, has "10" before "2".
 
     Returns:
         Images (N, C, H, W) in [−1, 1]; grey if all are, else in colour.
