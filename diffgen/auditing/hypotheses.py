@@ -23,7 +23,7 @@ Level = Callable[[Tensor], Tensor]
 """σ → another noise level."""
 
 FACTOR, SQUARED, UNSCALED = "σ off by a factor", "σ² for σ", "no VP scaling"
-KIND, NOISE, REVERSED, RANGE = "ε taken for v", "noise returned", "time reversed", "range of the data"
+KIND, NOISE, REVERSED, RANGE = "ε, v or data confused", "noise returned", "time reversed", "range of the data"
 CLIPPED, DROPPED, SHIFTED, TRAINING = "clipped", "labels dropped", "labels shifted", "training mode"
 PRECISION, NOT_FINITE, IN_PLACE, ROWS = "low precision", "not finite", "input changed in place", "rows dependent"
 MISTAKES = (
@@ -127,27 +127,44 @@ def _rows(value: Tensor, x: Tensor) -> Tensor:
     return value.to(x).expand(len(x)).reshape(-1, *[1] * (x.ndim - 1))
 
 
-def hypotheses(denoiser: Denoiser, std: float, middle: float) -> Iterator[Hypothesis]:
+def mixes(std: float) -> dict[str, Mix]:
+    """What a network may return, by name, with EDM's preconditioning for the std of the data and for the usual ones."""
+    stds = sorted({round(std, 3), 0.5, 1.0})
+    wired: dict[str, Mix] = {"ε": epsilon, "v": velocity, "a flow's velocity": flow, "the data": data}
+    return wired | {f"EDM's F (σ_data {s:g})": partial(karras, std=s) for s in stds}
+
+
+def elsewhere(denoiser: Denoiser, std: float, level: Level) -> Iterator[tuple[str, Denoiser]]:
+    """The denoiser with another noise level in all of it, or in the time of its network only, for each mix."""
+    yield "", at(denoiser, level)
+    for name, mix in mixes(std).items():
+        if name != "the data":
+            yield f", in the time of a network that returns {name}", rewired(denoiser, mix, mix, level)
+
+
+def factors(denoiser: Denoiser, std: float, *factors: float) -> dict[str, tuple[Denoiser, ...]]:
+    """What becomes of a denoiser, by where σ is multiplied, with each of the factors."""
+    each = [elsewhere(denoiser, std, partial(torch.mul, other=factor)) for factor in factors]
+    return {ways[0][0]: tuple(changed for _, changed in ways) for ways in zip(*each)}
+
+
+def hypotheses(denoiser: Denoiser, std: float) -> Iterator[Hypothesis]:
     """The mistakes that leave a smooth function of x and σ behind, each with the denoiser without it.
 
     Args:
         denoiser: what may hold a mistake.
         std: standard deviation of the data.
-        middle: half-way between the least and the largest value of the data.
     """
-    stds = sorted({round(std, 3), 0.5, 1.0})
-    wired: dict[str, Mix] = {"ε": epsilon, "v": velocity, "a flow's velocity": flow, "the data": data}
-    wired |= {f"EDM's F (σ_data {s:g})": partial(karras, std=s) for s in stds}
-    clocked = {name: mix for name, mix in wired.items() if name != "the data"}
-
-    yield Hypothesis(NOISE, "the output looks like the noise n", rewired(denoiser, data, epsilon, scale=torch.ones_like))
+    wired = mixes(std)
+    yield Hypothesis(
+        NOISE, "the output looks like the noise n", rewired(denoiser, data, epsilon, scale=torch.ones_like)
+    )
     score: Denoiser = lambda x, sigma, labels=None: x + expand(sigma, x) ** 2 * denoiser(x, sigma, labels)  # noqa: E731
     yield Hypothesis(NOISE, "the output looks like the score (D − x) / σ²", score)
 
     def levels(mistake: str, words: str, level: Level) -> Iterator[Hypothesis]:
-        yield Hypothesis(mistake, words, at(denoiser, level))
-        for mix in clocked.values():
-            yield Hypothesis(mistake, f"{words}, in the network's time only", rewired(denoiser, mix, mix, level))
+        for where, corrected in elsewhere(denoiser, std, level):
+            yield Hypothesis(mistake, words + where, corrected)
 
     yield from levels(SQUARED, "the model was given σ² where it takes σ", torch.sqrt)
     yield from levels(SQUARED, "the model was given σ where it takes σ²", torch.square)
@@ -156,8 +173,6 @@ def hypotheses(denoiser: Denoiser, std: float, middle: float) -> Iterator[Hypoth
     turned: Mix = lambda sigma: (flow(sigma)[0], -flow(sigma)[1], flow(sigma)[2])  # noqa: E731
     words = "the flow's time runs backwards and its velocity points to the noise"
     yield Hypothesis(REVERSED, words, rewired(denoiser, turned, flow, torch.reciprocal))
-    for factor in (0.5, 0.64, 0.77, 1.3, 1.56, 2.0):
-        yield from levels(FACTOR, f"σ is {1 / factor:.2g} times what it should be", partial(torch.mul, other=factor))
 
     unscaled = "the network saw x in place of x / √(1 + σ²)"
     yield Hypothesis(UNSCALED, unscaled, scaled(denoiser, alpha))
@@ -167,17 +182,14 @@ def hypotheses(denoiser: Denoiser, std: float, middle: float) -> Iterator[Hypoth
     yield Hypothesis(UNSCALED, unscaled, rewired(denoiser, bare, velocity, scale=alpha))
     unscaled = "the network saw x in place of x / (1 + σ)"
     bare_flow: Mix = lambda sigma: (torch.ones_like(sigma), *flow(sigma)[1:])  # noqa: E731
-    for mix in (flow, bare_flow):
-        yield Hypothesis(UNSCALED, unscaled, rewired(denoiser, mix, flow, scale=lambda s: flow(s)[2]))
+    for bare in (flow, bare_flow):
+        yield Hypothesis(UNSCALED, unscaled, rewired(denoiser, bare, flow, scale=lambda s: flow(s)[2]))
 
     for (was, made), (name, meant) in itertools.permutations(wired.items(), 2):
         if (was, name) != ("the data", "ε") and not (was.startswith("EDM") and name.startswith("EDM")):
             words = f"the network's output is {name}, and was taken for {was}"
             yield Hypothesis(KIND, words, rewired(denoiser, made, meant, scale=torch.ones_like))
 
-    for low, half in ((-1.0, 1.0), (0.0, 0.5), (0.0, 127.5)):
-        if abs(middle - (low + half)) > 0.3 * half:  # the model's range, which is not that of the data
-            pass
     for unit in (2.0, 1 / 127.5):
         yield Hypothesis(RANGE, f"the model takes the data as {unit:.3g} x − 1", _ranged(denoiser, unit))
 
