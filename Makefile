@@ -52,4 +52,5 @@ clean:
 
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --no-compile -c constraints.txt -e '.[book,test,dev]'
+	$(BIN)/python -m pip install --no-compile --no-deps -c constraints.txt azula  # which would bring torchvision along
 	@touch $@ .venv/book

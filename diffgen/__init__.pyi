@@ -4,9 +4,9 @@ from . import data as data
 from . import presets as presets
 from .auditing.audit import Audit as Audit
 from .auditing.audit import audit as audit
-from .auditing.check import Check as Check
 from .auditing.check import check_denoiser as check_denoiser
 from .auditing.effort import Effort as Effort
+from .auditing.finding import Check as Check
 from .data import DataConfig as DataConfig
 from .data import Points as Points
 from .data import Split as Split

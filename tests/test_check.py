@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from types import SimpleNamespace
 
 import foreign
 import pytest
@@ -26,7 +28,7 @@ EVERYWHERE = ("EDM-like", "EDM2-like", "azula-like", "our own")
 
 @pytest.fixture(scope="session")
 def split():
-    return dg.load_data("fashion_mnist", size=foreign.SIZE, n_train=4096, n_val=160)
+    return dg.load_data("fashion_mnist", size=foreign.SIZE, n_train=4096, n_val=128)
 
 
 @pytest.fixture(scope="session")
@@ -135,17 +137,17 @@ EXACT = ("Wiener", "optimal", "optimal, classes", "error-prone", "guided", "wind
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("own", [False, True])
 def test_denoisers_in_closed_form_are_not_refused(name, own, split):
-    x, labels = (split.train[:160].x, split.train[:160].labels) if own else (split.val.x, split.val.labels)
+    x, labels = (split.train[:128].x, split.train[:128].labels) if own else (split.val.x, split.val.labels)
     check = dg.check_denoiser(exact(split)[name], x, labels, reference=split.holdout.x)
     assert check.ok, check
 
 
 @pytest.mark.parametrize("name", ["optimal", "error-prone"])
 def test_on_its_own_data_the_optimal_denoiser_is_above_suspicion(name, split):
-    x = split.train[:160].x
+    x = split.train[:128].x
     check = dg.check_denoiser(exact(split)[name], x, reference=split.holdout.x)
     assert check.mistake == "", check
-    assert not check.warnings, check
+    assert len(check.warnings) <= (name == "error-prone"), check  # it takes its data for blurred: larger σ suit it
 
 
 def test_the_wiener_filter_is_above_suspicion(split):
@@ -161,6 +163,53 @@ def test_a_correct_network_that_is_hardly_trained_is_not_refused(kind, split, as
     check = ask(foreign.Glue(kind, network))
     assert check.ok, check
     assert check.mistake == "", check
+
+
+class Azula:
+    """Called as a denoiser of azula is: with α y + σ n and the time."""
+
+    def __init__(self, denoiser):
+        self.denoiser = denoiser
+
+    def schedule(self, t):
+        sigma = foreign.Linear().sigma(t)
+        return foreign.vp(sigma), sigma * foreign.vp(sigma)
+
+    def __call__(self, x, t, label):
+        alpha, sigma = (foreign.column(v, x) for v in self.schedule(t))
+        return SimpleNamespace(mean=self.denoiser(x / alpha.to(x), (sigma / alpha).flatten().to(x), label % 11))
+
+
+def adapted(kind, network):
+    """The same networks as denoisers by `diffgen.adapters`. Class 10 stands for none where an index has to."""
+    from diffusers import DDPMScheduler
+
+    def without(labels):
+        return labels.masked_fill(labels == foreign.CLASSES, -1)
+
+    def edm(x, sigma, hot):
+        return foreign.Glue(kind, network)(x, sigma, torch.where(hot.sum(1) > 0, hot.argmax(1), -1))
+
+    classes = {"n_labels": foreign.CLASSES + 1, "null_label": foreign.CLASSES}
+    match kind:
+        case "diffusers ε" | "diffusers v":
+            prediction = "epsilon" if kind == "diffusers ε" else "v_prediction"
+            scheduler = DDPMScheduler(prediction_type=prediction)
+            return dg.adapters.from_diffusers(network.unet, scheduler, null_label=foreign.CLASSES)
+        case "flow":
+            return dg.adapters.from_velocity(lambda x, t, labels: network(x, t, without(labels)), **classes)
+        case "azula-like":
+            glue = foreign.Glue(kind, network)
+            return dg.adapters.from_azula(Azula(lambda x, sigma, labels: glue(x, sigma, without(labels))), **classes)
+    return dg.adapters.from_edm(edm, foreign.CLASSES)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in foreign.KINDS if kind != "our own"])
+def test_a_model_behind_an_adapter_is_believed(kind, networks, ask):
+    check = ask(adapted(kind, networks[kind]))
+    assert check.ok, check
+    assert check.mistake == ""
+    assert len(check.warnings) <= 1, check
 
 
 # --- single questions -------------------------------------------------------------------------------------------------
@@ -200,8 +249,6 @@ def test_a_refusal_of_each_kind(change, finding, words, split):
     check = dg.check_denoiser(Odd(split.train.x, change), split.val.x, reference=split.holdout.x)
     assert not check.ok
     assert check[finding].verdict == "refused"
-    import re
-
     assert re.search(words, check[finding].cause), check
     assert str(check)
 
@@ -233,7 +280,7 @@ def test_batch_norm_and_dropout_are_seen(split):
 
 
 def test_half_of_the_data_is_the_reference_by_default(split):
-    wiener = dg.GaussianDenoiser.fit(split.val.x[:80])
+    wiener = dg.GaussianDenoiser.fit(split.val.x[:64])
     assert dg.check_denoiser(wiener, split.val.x)["worst error / Wiener filter's"].value == pytest.approx(1)
 
 

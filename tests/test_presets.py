@@ -17,7 +17,7 @@ def preset(request):
 
 
 def test_a_preset_is_small_dataclasses_one_a_chapter(preset):
-    plans = [getattr(preset, name) for name in ("toy", "gap", "trajectories", "scaling", "guidance")]
+    plans = [getattr(preset, name) for name in ("toy", "gap", "trajectories", "scaling", "guidance", "your_model")]
     assert all(is_dataclass(plan) and len(fields(plan)) <= 14 for plan in plans)
     assert len(fields(preset)) == 3 + len(plans)
 

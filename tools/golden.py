@@ -116,6 +116,7 @@ def of_measures(folder: Path) -> Golden:
     experiments.guided_gap_curves(last, first, [0.5], split, sigmas, how)
     experiments.reconstruction_curve(last, split, sigmas, how, n_resamples=3)
     experiments.receptive_fields(last, split.val[:2], sigmas, how, pixels=3)
+    experiments.range_maps(last, split.val[:1], sigmas[:1], how)
     experiments.measure_run([last], split, sigmas, 12, grid, None, how)
     experiments.sample_distances(last, split, 12, grid, how)
     golden: Golden = {}

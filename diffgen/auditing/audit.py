@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from diffgen.auditing import questions as ask
-from diffgen.auditing.check import Check, check_denoiser
+from diffgen.auditing.check import check_denoiser
 from diffgen.auditing.effort import Effort, in_seconds
-from diffgen.auditing.evidence import Bench, seconds_per_row, starts
+from diffgen.auditing.evidence import Bench, alone, seconds_per_row, starts
+from diffgen.auditing.found import Found, SampleEvidence, TrajectoryEvidence
 from diffgen.auditing.preflight import DataReport, data_report
-from diffgen.auditing.verdict import Answer, Verdict
+from diffgen.auditing.report import save
 from diffgen.data import Points, Split
 from diffgen.denoiser import Denoiser
 from diffgen.experiments import Measure
 from diffgen.experiments.trajectories import trajectory_stats
 from diffgen.features import FeatureMap, classifier_features, pixels
 from diffgen.metrics.copying import authentic_fraction, copying_score
-from diffgen.metrics.estimate import Estimate, Interval
-from diffgen.metrics.exchange import Lean
 from diffgen.metrics.frechet import FrechetGap, frechet_gap
 from diffgen.metrics.gap import GapCurve
-from diffgen.metrics.membership import AtRisk, Detection, clopper_pearson, most_at_risk, true_positive_rate
+from diffgen.metrics.membership import clopper_pearson, most_at_risk, true_positive_rate
 from diffgen.metrics.neighbours import nearest
-from diffgen.metrics.trajectory import TrajectoryStats, relative_position
+from diffgen.metrics.trajectory import relative_position
 from diffgen.optimal import GaussianDenoiser, OptimalDenoiser
 from diffgen.runs import Subject, data_hash
 from diffgen.schedule import edm_sigmas, log_sigmas
@@ -45,101 +44,15 @@ SUSPICIOUS = 32
 GREY_STEP = 2 / 255
 
 
-@dataclass(frozen=True)
-class SampleEvidence:
-    """What was found of the samples: never decisive but where a question names it.
+class Audit(Found):
+    """What an audit found: `.verdicts` is the short of it, `.save(folder)` writes the whole.
 
-    memorized and its null, with Clopper–Pearson intervals; authentic, its null, and C_T; lean; frechet, with its
-    numerator, denominator and baselines; suspicious: the samples nearest to a training image for what is between
-    neighbours, and these images, (·, *).
+    See `diffgen.auditing.found.Found` for all that it holds.
     """
-
-    n: int
-    memorized: Interval
-    memorized_null: Interval
-    authentic: Estimate
-    authentic_null: Estimate
-    copying_score: Estimate | None
-    lean: Lean
-    lean_null: Lean
-    frechet: FrechetGap | None
-    frechet_features: str
-    suspicious: Tensor
-    originals: Tensor
-    original_index: Tensor
-    ratios: Tensor
-
-
-@dataclass(frozen=True)
-class TrajectoryEvidence:
-    """Where sampling trajectories run between noisy validation (0) and noisy training images (1), and who returns."""
-
-    sigmas: Tensor
-    position: Interval
-    stats: Mapping[str, TrajectoryStats]
-    returned: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found. `verdicts` is the short of it, `save(folder)` the whole.
-
-    Attributes:
-        check: can the denoiser be believed?
-        data: duplicates, and whether training and validation images are alike.
-        answers: the questions, by their key.
-        gap: errors, curves, band, membership scores; None if the model was refused.
-        at_risk: training images that stand out.
-        detections: true positives at few false ones.
-        samples, trajectories: None if none were asked for.
-        effort, name, hashes, seconds_per_row: what was measured, and of what.
-    """
-
-    name: str
-    check: Check
-    data: DataReport
-    effort: Effort
-    hashes: Mapping[str, str]
-    conditional: bool
-    answers: Mapping[str, Answer] = field(default_factory=dict)
-    gap: ask.Gap | None = None
-    null_gap: GapCurve | None = None
-    at_risk: AtRisk | None = None
-    risky_images: Tensor | None = None
-    detections: tuple[Detection, ...] = ()
-    samples: SampleEvidence | None = None
-    trajectories: TrajectoryEvidence | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def verdicts(self) -> dict[str, Verdict]:
-        """Question → "memorizes", "does not" or "undecided"."""
-        return {key: answer.verdict for key, answer in self.answers.items()}
-
-    @property
-    def membership(self) -> Any:
-        """How well training images are told from others; None if the model was refused."""
-        return self.gap.told if self.gap else None
-
-    @property
-    def exit_code(self) -> int:
-        """0: nothing found. 3: something was. 1: the model could not be audited."""
-        if not self.check.ok:
-            return 1
-        return 3 if "memorizes" in self.verdicts.values() else 0
 
     def save(self, folder: str | Path) -> Path:
         """Write report.html, audit.json, figures and per-image errors; return the report's path."""
-        from diffgen.auditing.report import save
-
         return save(self, Path(folder))
-
-    def __str__(self) -> str:
-        if not self.check.ok:
-            return f"{self.name}: not audited, for it is no denoiser\n{self.check}"
-        width = max(len(a.question) for a in self.answers.values())
-        lines = [f"{a.question:<{width}}  {a.verdict:<10} {a.number}" for a in self.answers.values()]
-        return "\n".join([self.name, *lines, *self.notes])
 
 
 def audit(
@@ -160,7 +73,7 @@ def audit(
     batch_size: int = 512,
     progress: bool = True,
     share: tuple[int, int] = (0, 1),
-    wait: Callable[[], None] = lambda: None,
+    wait: Callable[[], None] = alone,
 ) -> Audit:
     """Ask a model five questions about its training data, and answer from intervals alone.
 
@@ -252,7 +165,7 @@ def _errors(found: Audit, bench: Bench, split: Split, reference: Denoiser | None
 
     def errors_of(denoiser: Denoiser, what: str, few: int = n) -> dict[str, Tensor]:
         model = Subject(what, denoiser, split.train.x.shape[1:])
-        other = replace(bench, subject=model, share=(0, 1), wait=lambda: None)
+        other = replace(bench, subject=model, share=(0, 1), wait=alone)
         return {key: other.errors(Points(parts[key].x[:few]), sigmas, effort.draws, what) for key in ("train", "val")}
 
     errors = {key: bench.errors(points, sigmas, effort.draws, key) for key, points in parts.items()}
@@ -353,7 +266,7 @@ def _trajectories(found: Audit, bench: Bench, split: Split, scale: float) -> Aud
     returned = {key: bench.recalled(part, grids, n, key) for key, part in (("train", even.train), ("val", even.val))}
     few = min(n, 64)
     copier = Subject("a denoiser that copies", OptimalDenoiser(even.train.x[:few]), split.train.x.shape[1:])
-    other = replace(bench, subject=copier, share=(0, 1), wait=lambda: None)
+    other = replace(bench, subject=copier, share=(0, 1), wait=alone)
     ends = [other.recalled(Points(part.x[:few]), grids, few, "control") for part in (even.train, even.val)]
     control = ask.difference(*ends, seed=bench.seed)[0]
     answer = ask.about_recall(

@@ -28,6 +28,10 @@ Piece = tuple[str, dict[str, object], Callable[[], dict[str, Tensor]]]
 """A part of a measure: of what, with which settings, and how to compute it."""
 
 
+def alone() -> None:
+    """What a process waits for that shares its work with no other: nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """A model on the bench: what is measured, and how.
@@ -46,7 +50,7 @@ class Bench:
     batch_size: int = 512
     progress: bool = True
     share: tuple[int, int] = (0, 1)
-    wait: Callable[[], None] = lambda: None
+    wait: Callable[[], None] = alone
 
     @property
     def denoiser(self) -> Denoiser:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from diffgen.auditing.audit import Audit
+    from diffgen.auditing.found import Found
 
 INK = "#0a0b0c"
 """What figures are drawn in. In a page it becomes the colour of its text, light or dark."""
@@ -26,7 +26,7 @@ class Figure(NamedTuple):
     alt: str
 
 
-def figures(found: Audit) -> dict[str, Figure]:
+def figures(found: Found) -> dict[str, Figure]:
     """All figures that an audit has the numbers for, by name."""
     from diffgen.plots import audit as draw
     from diffgen.plots.images import image_rows
@@ -88,7 +88,7 @@ def svg(figure: Figure) -> str:
     """A figure as SVG whose ink is the text colour of the page that it is in."""
     import matplotlib.pyplot as plt
 
-    style = {
+    style: dict[Any, Any] = {
         "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
         "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "svg.fonttype": "none",
         "grid.color": "#80808055", "font.family": "sans-serif", "svg.hashsalt": "diffgen",

@@ -34,6 +34,8 @@ MISTAKES = (
 
 BETAS = 0.1, 20.0
 """The usual linear schedule: σ² = exp(β₀ t + (β₁ − β₀) t² / 2) − 1, t in [0, 1]."""
+SAME_AS_V = "EDM's F (σ_data 1)"
+"""−v, so its time is that of v."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def elsewhere(denoiser: Denoiser, std: float, level: Level) -> Iterator[tuple[st
     """The denoiser with another noise level in all of it, or in the time of its network only, for each mix."""
     yield "", at(denoiser, level)
     for name, mix in mixes(std).items():
-        if name != "the data":
+        if mix is not data and name != SAME_AS_V:
             yield f", in the time of a network that returns {name}", rewired(denoiser, mix, mix, level)
 
 

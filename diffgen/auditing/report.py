@@ -12,13 +12,13 @@ from diffgen.files import write_tensors, write_whole
 from diffgen.runs.log import provenance
 
 if TYPE_CHECKING:
-    from diffgen.auditing.audit import Audit
+    from diffgen.auditing.found import Found
 
 SCHEMA = 1
 """Version of `audit.json`, raised by hand when a field changes its meaning or goes."""
 
 
-def as_json(found: Audit) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     """All numbers of an audit, for machines: every field is a number, a text, a list or null."""
     result: dict[str, Any] = {
         "schema": SCHEMA, "model": found.name, "exit_code": found.exit_code, "verdicts": found.verdicts,
@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def html(found: Audit) -> str:
+def html(found: Found) -> str:
     """The page."""
     from jinja2 import Environment
 
@@ -83,7 +83,7 @@ def html(found: Audit) -> str:
     return environment.from_string(template).render(a=found, figures=drawn, data=as_json(found), says=says(found))
 
 
-def says(found: Audit) -> str:
+def says(found: Found) -> str:
     """One sentence for a reader who reads one."""
     if not found.check.ok:
         return "This model could not be audited: what it returns is not the output of a denoiser."
@@ -102,7 +102,7 @@ def says(found: Audit) -> str:
     return "This model remembers its training images: " + "; ".join(words[key] for key in yes) + "."
 
 
-def save(found: Audit, folder: Path) -> Path:
+def save(found: Found, folder: Path) -> Path:
     """Write report.html, audit.json, figures/ and errors.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ import tyro
 
 from diffgen.auditing.audit import audit as audit_denoiser
 from diffgen.auditing.effort import Effort, in_seconds
-from diffgen.auditing.evidence import seconds_per_row
+from diffgen.auditing.evidence import alone, seconds_per_row
 from diffgen.auditing.models import function, load_model
 from diffgen.data.opening import open_data
 from diffgen.features import FeatureMap, classifier_features, pixels
@@ -111,7 +111,7 @@ def _features(name: str | None) -> FeatureMap | None:
 def _processes() -> tuple[int, int, Callable[[], None]]:
     """Rank and number of the processes that `torchrun` started, and how they wait for each other."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return 0, 1, lambda: None
+        return 0, 1, alone
     from accelerate import PartialState
 
     state = PartialState()

@@ -104,8 +104,8 @@ def contrast_rows(
 
     The control of A, B and C are samples that stay as they are without guidance, beside a denoiser that is first the
     guide and then the main one, so that its gap is known to grow. It does not depend on what guidance does: neither
-    "holds" nor "fails" follows from it. The control of "samples" are samples without guidance of which one in a hundred is
-    a training image, and then the same without these copies: a fall that the number must be fine enough to see.
+    "holds" nor "fails" follows from it. The control of "samples" are samples without guidance of which one in a hundred
+    is a training image, and then the same without these copies: a fall that the number must be fine enough to see.
 
     Nulls have a denoiser that does not change, and samples in which there is nothing to find: for A and B between sets
     that nothing was trained on; for C one half of the samples without guidance after the other; for "samples" of

@@ -48,9 +48,9 @@ def roc(members: Tensor, others: Tensor, ax: Axes) -> Axes:
 def scores(members: Tensor, others: Tensor, ax: Axes) -> Axes:
     """How the membership scores of training and of unseen images are distributed."""
     both = np.concatenate([members.numpy(), others.numpy()])
-    edges = np.linspace(*np.quantile(both, [0.002, 0.998]), 41)
+    edges = np.linspace(float(np.quantile(both, 0.002)), float(np.quantile(both, 0.998)), 41)
     for values, colour, name in ((others, VAL, "validation"), (members, TRAIN, "training")):
-        ax.hist(values.numpy(), edges, density=True, histtype="step", lw=1.6, color=colour, label=name)
+        ax.hist(values.numpy(), edges.tolist(), density=True, histtype="step", lw=1.6, color=colour, label=name)
     ax.set(xlabel="membership score", ylabel="density")
     ax.legend(fontsize=8)
     return ax

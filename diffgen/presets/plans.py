@@ -198,6 +198,28 @@ class GuidancePlan(Sampling):
 
 
 @dataclass(frozen=True, kw_only=True)
+class YourModelPlan:
+    """Chapter 6.
+
+    size: of the images. n_train: training images of the DDPM. few: those of the flow, which is to copy them. n_val:
+    images that neither saw. ddpm_images, flow_images: images seen in training. n_images, n_levels, n_samples, n_steps,
+    n_trajectories: of audits, see `diffgen.auditing.effort.Effort`.
+    """
+
+    size: int = 14
+    n_train: int = 1_024
+    few: int = 32
+    n_val: int = 2_048
+    ddpm_images: int = 25_600
+    flow_images: int = 64_000
+    n_images: int = 1_024
+    n_levels: int = 8
+    n_samples: int = 512
+    n_steps: int = 12
+    n_trajectories: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """What the chapters of the book compute.
 
@@ -207,7 +229,7 @@ class Preset:
             own: verdicts have the error over these.
         reference_images: images seen by the reference denoiser of adjusted gaps, a network like the main one trained on
             the holdout; 0 takes the best linear denoiser instead.
-        toy, gap, trajectories, scaling, guidance: the plans of the chapters.
+        toy, gap, trajectories, scaling, guidance, your_model: the plans of the chapters.
     """
 
     train: TrainConfig
@@ -218,6 +240,7 @@ class Preset:
     trajectories: TrajectoriesPlan
     scaling: ScalingPlan
     guidance: GuidancePlan
+    your_model: YourModelPlan = YourModelPlan()
 
     @property
     def reference(self) -> TrainConfig | None:

@@ -1,0 +1,215 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (sec:your-model)=
+# # Your own model
+#
+# **Question: does my model copy its training images?**
+#
+# The chapters before asked this of networks that this book trained. Here it is asked of two that it did not: a DDPM made
+# with diffusers, and a rectified flow. They stand for yours. Three steps lead to an answer: an *adapter*, which makes a
+# denoiser of the model; a *check*, whether that denoiser can be believed; and an *audit*, five questions with an answer
+# each. For your model you need its weights, the images that it was trained on, and some that it never saw.
+
+# %% tags=["parameters"]
+from diffgen.presets import PresetName
+
+preset: PresetName = "quick"  # how much to compute
+seed: int = 0  # of the data split, of weights and noise
+device: str = "cpu"  # where to measure: "cpu", "cuda", "cuda:1"
+results: str = "runs"  # not used: what this chapter trains takes a minute and is not kept
+
+# %% tags=["hide-input"]
+import html
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from myst_nb import glue
+
+import diffgen as dg
+from diffgen import book, plots
+from diffgen.book import strangers
+from diffgen.plots.images import image_rows
+
+book.check_parameters()
+plots.use_style()
+plan = dg.presets.named(preset, seed).your_model
+split = dg.load_data("fashion_mnist", size=plan.size, n_train=plan.n_train, n_val=plan.n_val, seed=seed)
+effort = dg.Effort(n_images=plan.n_images, n_levels=plan.n_levels, draws=1, n_samples=plan.n_samples,
+                   n_steps=plan.n_steps, n_trajectories=plan.n_trajectories)  # fmt: skip
+folder = Path(tempfile.mkdtemp())
+
+# %% [markdown]
+# ## Your images
+#
+# `dg.data` reads arrays, folders of images (a folder a class), zip files with EDM's `dataset.json`, torch data sets and
+# those of Hugging Face. Here the images come from two files, as yours might. Bytes are taken for 0 to 255 and scaled to
+# $[-1, 1]$. Floats are taken as they are, and it is an error if they leave $[-1, 1]$ or look like $[0, 1]$: a model that
+# was trained on one range and is measured in the other is a good model that looks like a bad one.
+
+# %%
+for name, part in (("train", split.train), ("val", split.val)):
+    pixels = ((part.x + 1) * 127.5).round().byte().numpy()
+    np.savez(folder / f"{name}.npz", images=pixels, labels=part.labels.numpy())
+train, val = dg.data.open_data(folder / "train.npz"), dg.data.open_data(folder / "val.npz")
+train
+
+# %% [markdown]
+# (sec:your-adapter)=
+# ## A diffusers model
+#
+# This is diffusers' `UNet2DModel`, trained with diffusers' own scheduler on {glue:text}`n_train` images to predict the
+# noise. It knows time steps from 0 to 999, where this book has noise levels $\sigma$, and it wants its input scaled to
+# unit variance. The adapter translates: it finds the time of a noise level, scales the input, and turns predicted noise
+# into a predicted image.
+
+# %%
+unet, scheduler = strangers.ddpm(train, plan.ddpm_images, seed=seed)
+denoiser = dg.adapters.from_diffusers(unet.to(device), scheduler)
+
+# %% tags=["hide-input"]
+glue("n_train", f"{plan.n_train:,}", display=False)
+glue("few", plan.few, display=False)
+
+# %% [markdown]
+# There are adapters for flow matching (`from_velocity`), EDM and EDM2 (`from_edm`), azula (`from_azula`) and k-diffusion
+# (`from_k_diffusion`). Anything else is a function of your own: `D(x, sigma, labels)`, which returns the clean image that
+# it expects behind `x`.
+#
+# (sec:your-check)=
+# ## Can it be believed?
+#
+# Nearly every mistake in such a translation gives a smooth and plausible gap. So the first thing to do is to ask the
+# denoiser things whose answer is known. Twice the same question must have the same answer. The answer for one image must
+# not depend on others in the batch. At little noise it must return what it is given. It should beat the best linear
+# denoiser. A right label should help more than a wrong one.
+
+# %%
+check = dg.check_denoiser(denoiser, val.x[: plan.n_images], val.labels[: plan.n_images], reference=split.holdout.x)
+print(check)
+
+# %% [markdown]
+# Now a mistake that is easily made. The model predicts the noise, and we read its output as a *velocity*. Nothing fails:
+
+# %%
+broken = dg.adapters.from_diffusers(unet, scheduler, prediction="v_prediction")
+sigmas = dg.log_sigmas(plan.n_levels, 0.05, 10)
+curves = {
+    name: dg.generalization_gap(d, train[: plan.n_images], val[: plan.n_images], sigmas)
+    for name, d in (("right", denoiser), ("misread", broken))
+}
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3))
+for (name, curve), style in zip(curves.items(), plots.LINES):
+    ax.errorbar(sigmas, curve.gap, 1.96 * curve.stderr, capsize=2, label=name, **style)
+ax.axhline(0, color=plots.NEUTRAL, lw=0.8)
+ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\sigma)$")
+ax.legend();
+
+# %% [markdown]
+# Both curves could be published. The one says what the model does, the other what a misreading of it does. The check
+# tells them apart, and says what it looks like:
+
+# %%
+wrong = dg.check_denoiser(broken, val.x[: plan.n_images], val.labels[: plan.n_images], reference=split.holdout.x)
+print(*[f"{f.verdict}: {f.name}: {f.cause}" for f in wrong.findings if f.verdict != "fine"], sep="\n")
+
+# %% [markdown]
+# (sec:your-audit)=
+# ## The audit
+#
+# One call puts five questions. What "nothing remembered" would look like is measured on the same images: training and
+# validation images are dealt anew to two sets, many times, and everything is done again. A model that knows nothing of
+# its training images is accused in at most one audit in twenty, all questions together.
+
+# %%
+found = dg.audit(denoiser, train, val, effort=effort, name="a DDPM of diffusers", out=folder / "ddpm", seed=seed)
+
+
+def answers(audit: dg.Audit) -> pd.DataFrame:
+    rows = [(a.question, a.verdict, f"{a.number.value:.3g}", f"{a.number.low:.3g} to {a.number.high:.3g}") for a in audit.answers.values()]
+    return pd.DataFrame(rows, columns=["question", "verdict", "number", "interval"]).style.hide()
+
+
+answers(found)
+
+# %% [markdown]
+# "memorizes" means that the whole interval lies above what no memory would give. "does not" means that it lies below the
+# smallest difference that counts. "undecided" is neither: too few images, mostly. The report has all of it, with figures,
+# controls and the most suspicious samples beside their nearest training images. It is one file, which you can send.
+
+# %% tags=["hide-input"]
+def framed(path: Path) -> HTML:
+    page = html.escape((path / "report.html").read_text(), quote=True)
+    return HTML(f'<iframe title="Report of an audit" srcdoc="{page}" loading="lazy" style="width:100%;height:34rem;border:1px solid #8884"></iframe>')
+
+
+framed(folder / "ddpm")
+
+# %% [markdown]
+# ## A flow that copies
+#
+# An audit that never finds anything would be worth nothing. So here is a rectified flow that saw only
+# {glue:text}`few` images, each of them thousands of times. It has no classes, and a velocity for its output.
+
+# %%
+few = dg.Points(train.x[: plan.few])
+flow = strangers.rectified_flow(few, plan.flow_images, seed=seed)
+of_flow = dg.adapters.from_velocity(flow.to(device), n_labels=0)
+caught = dg.audit(of_flow, few, dg.Points(val.x), effort=effort, name="a flow", out=folder / "flow", seed=seed)
+answers(caught)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(8, 1.5))
+samples = caught.samples
+image_rows([samples.suspicious[:16], samples.originals[:16]], ax, ["samples", "nearest training"])
+for name, audit in (("ddpm", found), ("flow", caught)):
+    verdicts = list(audit.verdicts.values())
+    glue(f"{name}_yes", verdicts.count("memorizes"), display=False)
+    glue(f"{name}_no", verdicts.count("does not"), display=False)
+    glue(f"{name}_open", verdicts.count("undecided"), display=False)
+    glue(f"{name}_copies", f"{audit.samples.memorized.value:.1%}", display=False)
+glue("named", wrong.likely if hasattr(wrong, "likely") else "see above", display=False)
+
+# %% [markdown]
+# Of the samples of the flow {glue:text}`flow_copies` are copies; of those of the DDPM {glue:text}`ddpm_copies`.
+#
+# | | memorizes | does not | undecided |
+# | --- | --- | --- | --- |
+# | DDPM, {glue:text}`n_train` images | {glue:text}`ddpm_yes` | {glue:text}`ddpm_no` | {glue:text}`ddpm_open` |
+# | flow, {glue:text}`few` images | {glue:text}`flow_yes` | {glue:text}`flow_no` | {glue:text}`flow_open` |
+#
+# ## From the command line
+#
+# ```sh
+# diffgen audit my-pipeline/ --train images/train --val images/val      # a diffusers folder, folders of images
+# diffgen audit model.py:denoiser --train train.npz --val val.npz       # a function that returns a denoiser
+# diffgen audit network.pkl --trust-code --train a.zip --val b.zip      # a snapshot of EDM or EDM2
+# ```
+#
+# `--dry-run` says how long it would take, `--budget 20m` makes it fit, and the same command goes on where it was
+# interrupted. The exit code is 0 if nothing was found, 3 if something was, and 1 if the model cannot be believed. Opening
+# a `.pkl` runs whatever program is in it, so `--trust-code` is for files whose maker you trust.
+#
+# ## What an audit cannot say
+#
+# That a model is safe. It asks five questions about the images that it is given. A model may remember others, and may show
+# them under guidance or prompts that were not tried. And it needs images that the model never saw, from the same source,
+# prepared in the same way. Where the two sets are told apart without the model, the audit says so and decides nothing but
+# whether samples are copies.
