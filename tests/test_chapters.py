@@ -1,4 +1,4 @@
-"""Each chapter runs from its first cell to its last with the preset smoke, and ends with its ledger."""
+"""Each chapter runs from its first cell to its last with the preset smoke; those of the paper end with their ledger."""
 
 import json
 
@@ -15,6 +15,8 @@ def test_chapter_runs(smoke_book, chapter):
     notebook = json.loads(smoke_book.chapter(chapter).read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in cells)
+    if chapter.stem == "06_your_model":  # no claim of the paper's: it asks of the reader's model
+        return
     glued = [output["metadata"].get("scrapbook", {}) for output in cells[-1]["outputs"] if "metadata" in output]
     assert "ledger" in [item.get("name") for item in glued], "the last cell is book.ledger(…)"
 

@@ -81,13 +81,21 @@ def from_zip(
     return _pool(_Zip(Path(path)), size, labels, class_names)
 
 
-class _Files(Protocol):
-    """Files by their names, (a/b.png), in a folder or a zip."""
+class ImageFiles(Protocol):
+    """Files by their names, (a/b.png), in a folder or a zip.
+
+    path: of the folder or the zip.
+    """
 
     path: Path
 
-    def names(self) -> list[str]: ...
-    def open(self, name: str) -> BinaryIO: ...
+    def names(self) -> list[str]:
+        """Names of all files, as paths from the top."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """A file to read."""
+        ...
 
 
 class _Folder:
@@ -133,7 +141,7 @@ class ImageRows:
         size: see `from_folder`.
     """
 
-    def __init__(self, files: _Files, names: Sequence[str], size: int | None):
+    def __init__(self, files: ImageFiles, names: Sequence[str], size: int | None):
         self.files, self.names, self.size = files, names, checked_size(size)
         headers = [self._header(name) for name in names]
         one_size(lambda i: headers[i][0], len(headers), lambda i: self._called(names[i]), size)
@@ -177,7 +185,7 @@ class ImageRows:
         return pixels
 
 
-def _pool(files: _Files, size: int | None, labels: bool, class_names: Sequence[str] | None) -> Pool:
+def _pool(files: ImageFiles, size: int | None, labels: bool, class_names: Sequence[str] | None) -> Pool:
     all_names = [name for name in files.names() if not any(part.startswith(".") for part in name.split("/"))]
     names = sorted((name for name in all_names if PurePosixPath(name).suffix.lower() in SUFFIXES), key=_natural)
     if not names:
@@ -204,7 +212,7 @@ def _natural(name: str) -> tuple[Any, ...]:
 
 
 def _folder_labels(
-    files: _Files, names: Sequence[str], given: Sequence[str] | None
+    files: ImageFiles, names: Sequence[str], given: Sequence[str] | None
 ) -> tuple[list[int] | None, Sequence[str] | None]:
     """Labels by the first folder that differs, and what the folders are called; None if there is no such folder."""
     folders = [name.split("/")[:-1] for name in names]
@@ -230,7 +238,7 @@ def _folder_labels(
     return [number[folder[0]] for folder in folders], order
 
 
-def _stated_labels(files: _Files, names: Sequence[str]) -> list[int] | None:
+def _stated_labels(files: ImageFiles, names: Sequence[str]) -> list[int] | None:
     """Labels by what `dataset.json` states."""
     what = f"{files.path}/{LABELS_FILE}"
     try:
