@@ -143,7 +143,8 @@ found = dg.audit(denoiser, train, val, effort=effort, name="a DDPM of diffusers"
 
 
 def answers(audit: dg.Audit) -> pd.DataFrame:
-    rows = [(a.question, a.verdict, f"{a.number.value:.3g}", f"{a.number.low:.3g} to {a.number.high:.3g}") for a in audit.answers.values()]
+    rows = [(a.question, a.verdict, f"{a.number.value:.3g}", f"{a.number.low:.3g} to {a.number.high:.3g}")
+            for a in audit.answers.values()]  # fmt: skip
     return pd.DataFrame(rows, columns=["question", "verdict", "number", "interval"]).style.hide()
 
 
@@ -157,7 +158,8 @@ answers(found)
 # %% tags=["hide-input"]
 def framed(path: Path) -> HTML:
     page = html.escape((path / "report.html").read_text(), quote=True)
-    return HTML(f'<iframe title="Report of an audit" srcdoc="{page}" loading="lazy" style="width:100%;height:34rem;border:1px solid #8884"></iframe>')
+    style = "width:100%;height:34rem;border:1px solid #8884"
+    return HTML(f'<iframe title="Report of an audit" srcdoc="{page}" loading="lazy" style="{style}"></iframe>')
 
 
 framed(folder / "ddpm")
@@ -185,7 +187,6 @@ for name, audit in (("ddpm", found), ("flow", caught)):
     glue(f"{name}_no", verdicts.count("does not"), display=False)
     glue(f"{name}_open", verdicts.count("undecided"), display=False)
     glue(f"{name}_copies", f"{audit.samples.memorized.value:.1%}", display=False)
-glue("named", wrong.likely if hasattr(wrong, "likely") else "see above", display=False)
 
 # %% [markdown]
 # Of the samples of the flow {glue:text}`flow_copies` are copies; of those of the DDPM {glue:text}`ddpm_copies`.
