@@ -347,6 +347,17 @@ def test_the_command_finds_a_copier(folder):
     assert (folder / "report" / "report.html").exists()
 
 
+def test_two_processes_share_an_audit(folder):
+    """One report, and the same verdicts; neither process computes what the other does."""
+    options = ["--samples", "600", "--steps", "3", "--images", "64", "--budget", "30m", "--out", "shared"]
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "diffgen", "audit"]
+    line += ["model.py:copier", *options, "--train", "train.npy", "--val", "val.npy"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.stdout.count("report.html") == 1, done.stderr
+    assert "memorizes" in done.stdout
+    assert len(list((folder / "shared" / "cache").rglob("audit_samples*"))) == 2
+
+
 def test_the_command_says_what_it_would_do(folder):
     done = command(folder, "model.py:copier", "--dry-run", "--budget", "5s")
     assert done.returncode == 0, done.stderr

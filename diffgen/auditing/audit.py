@@ -14,7 +14,7 @@ from torch import Tensor
 from diffgen.auditing import questions as ask
 from diffgen.auditing.check import check_denoiser
 from diffgen.auditing.effort import Effort, in_seconds
-from diffgen.auditing.evidence import Bench, alone, seconds_per_row, starts
+from diffgen.auditing.evidence import Bench, alone, starts
 from diffgen.auditing.found import Found, SampleEvidence, TrajectoryEvidence
 from diffgen.auditing.preflight import DataReport, data_report
 from diffgen.auditing.report import save
@@ -139,8 +139,7 @@ def audit(
         return found
     scale = split.sigma_data / IMAGE_SPREAD
     if budget is not None:
-        row = seconds_per_row(denoiser, few.x, few.labels, scale, batch_size)
-        effort = effort.within(in_seconds(budget), row)
+        effort = effort.within(in_seconds(budget), bench.speed(few, scale))
     found = replace(found, effort=effort, notes=tuple(_notes(data, effort, split)))
     found = _errors(found, bench, split, reference, scale)
     found = _samples(found, bench, split, samples, features, scale)
@@ -251,12 +250,12 @@ def _frechet(samples: Tensor, split: Split, features: FeatureMap | None, seed: i
 def _trajectories(found: Audit, bench: Bench, split: Split, scale: float) -> Audit:
     """Question 5."""
     effort, gap, rest = found.effort, found.gap, split.holdout
-    n = effort.n_trajectories
+    equal = min(len(split.train), len(split.val), effort.n_images)
+    n = min(effort.n_trajectories, equal)
     if n < 8 or gap is None or rest is None:
         return replace(found, notes=(*found.notes, "no trajectories were followed: one question is not asked"))
     grid = edm_sigmas(effort.n_steps, sigma_min=0.002 * scale, sigma_max=80 * scale)
     measure = Measure(seed=bench.seed, batch_size=bench.batch_size, progress=bench.progress)
-    equal = min(len(split.train), len(split.val), effort.n_images)
     even = Split(split.train[:equal], split.val[:equal], rest)
     labels = None if split.val.labels is None else split.val.labels[torch.arange(n) % len(split.val)]
     stats = trajectory_stats(bench.subject, even, n, grid, measure, labels=labels)

@@ -67,6 +67,16 @@ class Bench:
         self.wait()
         return [cached(self.subject, name, settings, compute, version=1) for name, settings, compute in of]
 
+    def speed(self, points: Points, sigma: float) -> float:
+        """Seconds a row of a call takes: measured once and kept, so that who goes on or shares the work plans alike."""
+
+        def compute() -> dict[str, Tensor]:
+            row = seconds_per_row(self.denoiser, points.x, points.labels, sigma, self.batch_size)
+            return {"seconds": torch.tensor([row], dtype=torch.float64)}
+
+        (piece,) = self.pieces([("audit_speed", {"sigma": sigma, "rows": self.batch_size}, compute)], "speed")
+        return float(piece["seconds"])
+
     def errors(self, points: Points, sigmas: Tensor, draws: int, what: str) -> Tensor:
         """E_i(σ) of each image, (S, N): see `denoising_error`."""
         common = {"points": data_hash(points), "draws": draws, "seed": self.seed}

@@ -52,6 +52,7 @@ def audit(
     What was computed is kept in OUT/cache: the same command goes on where it was interrupted.
 
     Exit code: 0 nothing found, 3 something found, 1 what the model returns is no denoiser's, 2 it could not be run.
+    (torchrun has one of its own: 1 for all but 0. OUT/audit.json has the audit's.)
 
     Args:
         model: a run folder or snapshot, a diffusers folder, a .pkl of EDM or EDM2, or file.py:function.
@@ -73,7 +74,7 @@ def audit(
         trust_code: unpickle a .pkl: that runs whatever program is in it.
         dry_run: say what would be computed, and how long the model's calls would take, and stop.
     """
-    rank, processes, wait = _processes()
+    rank, processes, wait = _processes(device)
     where = f"{device}:{rank}" if device == "cuda" and processes > 1 else device
     denoiser = load_model(model, device=where, trust_code=trust_code)
     sets = {name: open_data(path) for name, path in (("train", train), ("val", val), ("rest", rest)) if path}
@@ -99,8 +100,9 @@ def audit(
     )  # fmt: skip
     if rank == 0:
         print(found)
-        print(out / "report.html" if found.check.ok else found.save(out))
-    return found.exit_code
+        print(out / "report.html" if found.check.ok else found.save(out), flush=True)
+    wait()  # torchrun ends all processes as soon as one has another exit code than 0
+    return found.exit_code if rank == 0 else 0
 
 
 def _features(name: str | None) -> FeatureMap | None:
@@ -108,13 +110,13 @@ def _features(name: str | None) -> FeatureMap | None:
     return None if name is None else known[name] if name in known else function(name)
 
 
-def _processes() -> tuple[int, int, Callable[[], None]]:
+def _processes(device: str) -> tuple[int, int, Callable[[], None]]:
     """Rank and number of the processes that `torchrun` started, and how they wait for each other."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1, alone
     from accelerate import PartialState
 
-    state = PartialState()
+    state = PartialState(cpu=device == "cpu")
     return state.process_index, state.num_processes, state.wait_for_everyone
 
 
