@@ -33,6 +33,7 @@ results: str = "runs"  # not used: what this chapter trains takes a minute and i
 # %% tags=["hide-input"]
 import html
 import tempfile
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -100,18 +101,21 @@ glue("few", plan.few, display=False)
 # denoiser. A right label should help more than a wrong one.
 
 # %%
-check = dg.check_denoiser(denoiser, val.x[: plan.n_images], val.labels[: plan.n_images], reference=split.holdout.x)
+some, others = val[: plan.n_images], split.holdout.x  # others: for the linear denoiser
+check = dg.check_denoiser(denoiser, some.x, some.labels, reference=others)
 print(check)
 
 # %% [markdown]
 # Now a mistake that is easily made. The model predicts the noise, and we read its output as a *velocity*. Nothing fails:
 
 # %%
-broken = dg.adapters.from_diffusers(unet, scheduler, prediction="v_prediction")
+misread = "v_prediction"
+broken = dg.adapters.from_diffusers(unet, scheduler, prediction=misread)
 sigmas = dg.log_sigmas(plan.n_levels, 0.05, 10)
+known = train[: plan.n_images]
 curves = {
-    name: dg.generalization_gap(d, train[: plan.n_images], val[: plan.n_images], sigmas)
-    for name, d in (("right", denoiser), ("misread", broken))
+    "right": dg.generalization_gap(denoiser, known, some, sigmas),
+    "misread": dg.generalization_gap(broken, known, some, sigmas),
 }
 
 # %% tags=["hide-input"]
@@ -127,8 +131,9 @@ ax.legend();
 # tells them apart, and says what it looks like:
 
 # %%
-wrong = dg.check_denoiser(broken, val.x[: plan.n_images], val.labels[: plan.n_images], reference=split.holdout.x)
-print(*[f"{f.verdict}: {f.name}: {f.cause}" for f in wrong.findings if f.verdict != "fine"], sep="\n")
+wrong = dg.check_denoiser(broken, some.x, some.labels, reference=others)
+for finding in wrong.warnings:
+    print(textwrap.fill(f"- {finding.name}: {finding.cause}", 80, subsequent_indent="  "))
 
 # %% [markdown]
 # (sec:your-audit)=
@@ -139,10 +144,11 @@ print(*[f"{f.verdict}: {f.name}: {f.cause}" for f in wrong.findings if f.verdict
 # its training images is accused in at most one audit in twenty, all questions together.
 
 # %%
-found = dg.audit(denoiser, train, val, effort=effort, name="a DDPM of diffusers", out=folder / "ddpm", seed=seed)
+found = dg.audit(denoiser, train, val, effort=effort, out=folder / "ddpm",
+                 name="a DDPM of diffusers", seed=seed)  # fmt: skip
 
-
-def answers(audit: dg.Audit) -> pd.DataFrame:
+# %% tags=["hide-input"]
+def answers(audit: dg.Audit):
     rows = [(a.question, a.verdict, f"{a.number.value:.3g}", f"{a.number.low:.3g} to {a.number.high:.3g}")
             for a in audit.answers.values()]  # fmt: skip
     return pd.DataFrame(rows, columns=["question", "verdict", "number", "interval"]).style.hide()
@@ -174,7 +180,8 @@ framed(folder / "ddpm")
 few = dg.Points(train.x[: plan.few])
 flow = strangers.rectified_flow(few, plan.flow_images, seed=seed)
 of_flow = dg.adapters.from_velocity(flow.to(device), n_labels=0)
-caught = dg.audit(of_flow, few, dg.Points(val.x), effort=effort, name="a flow", out=folder / "flow", seed=seed)
+caught = dg.audit(of_flow, few, dg.Points(val.x), effort=effort,
+                  out=folder / "flow", name="a flow", seed=seed)  # fmt: skip
 answers(caught)
 
 # %% tags=["hide-input"]
