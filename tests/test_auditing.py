@@ -133,7 +133,9 @@ def test_validation_images_that_were_trained_on_are_left_out(split):
     found = audit(copier, split.train, half, split.holdout, effort=SMALL, samples=split.train.x, **QUIET)
     assert len(found.data.shared) == 128
     assert "128 of 512 validation images are in the training set" in found.notes[0]
-    assert found.verdicts["gap"] == "memorizes"  # not half of it
+    # at the least noise the copier errs on every image that is left, and on none that it was given
+    at_least = found.gap.raw.val_errors[0] > 2 * found.gap.raw.train_errors[0].max()
+    assert at_least.double().mean() > 0.99
 
 
 def test_repetitions_in_the_training_set_are_counted_once(split):

@@ -1,5 +1,6 @@
 """Membership: areas under ROC curves against scikit-learn and closed forms; chance by exchange; discoveries by rank."""
 
+import itertools
 import math
 
 import numpy as np
@@ -103,6 +104,19 @@ def test_true_positives_at_few_false_ones_and_their_exact_chance():
     null = [true_positive_rate(randn(50, seed=k), randn(60, seed=k + 999), 0.05).p for k in range(400)]
     for level in (0.01, 0.05, 0.2):  # a p-value of counts is at most as often below a level as the level says
         assert np.mean(np.array(null) <= level) <= stats.binom.ppf(0.999, 400, level) / 400
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(3, 3, 1), (3, 4, 2), (4, 3, 2)])
+def test_the_chance_of_true_positives_is_that_of_all_orders(n, m, k):
+    """Every way to place n members among n + m ranks is as likely: count those with as many above the k-th other."""
+    hits = []
+    for places in itertools.combinations(range(n + m), n):
+        others = [rank for rank in range(n + m) if rank not in places]
+        hits.append(sum(place > sorted(others)[-k] for place in places))
+    for found in range(n + 1):
+        members, others = torch.cat([torch.full((found,), 9.0), torch.full((n - found,), -9.0)]), torch.arange(float(m))
+        exact = sum(h >= found for h in hits) / len(hits)
+        assert true_positive_rate(members, others, (k + 0.5) / m).p == pytest.approx(exact)
 
 
 def test_the_list_is_that_of_benjamini_and_hochberg():
