@@ -40,7 +40,7 @@ def of_copier(split, tmp_path_factory):
 def of_stranger(split):
     """A Wiener filter of other images, and other images for its samples."""
     wiener = dg.GaussianDenoiser.fit(split.holdout.x[5000:])
-    return audit(wiener, split.train, split.val, samples=split.holdout.x[:512], effort=SMALL, **QUIET)
+    return audit(wiener, split.train, split.val, samples=split.holdout.x[:640], effort=SMALL, **QUIET)
 
 
 # What is known to memorize, and what is known not to
@@ -71,7 +71,7 @@ def test_error_prone_copiers_are_found(split, delta):
     found = audit(model, split.train, split.val, samples=split.holdout.x[:128], effort=SMALL, **QUIET)
     assert found.verdicts["gap"] == "memorizes"
     assert (found.verdicts["membership"] == "memorizes") == (delta < 0.5)
-    assert found.verdicts["copies"] != "memorizes"  # these samples are not its own
+    assert found.verdicts["copies"] == "undecided"  # these samples are not its own, and too few to say more
 
 
 def test_the_gap_of_a_filter_that_was_fitted_to_few_images_is_its_closed_form(split):

@@ -214,7 +214,7 @@ class YourModelPlan:
     flow_images: int = 64_000
     n_images: int = 1_024
     n_levels: int = 8
-    n_samples: int = 512
+    n_samples: int = 640
     n_steps: int = 12
     n_trajectories: int = 64
 
