@@ -23,9 +23,9 @@ def main(splits: int) -> None:
         others = split.holdout.x[4000:4600]
         model = dg.OptimalDenoiser(others) if k % 2 else dg.GaussianDenoiser.fit(others)
         options = {"effort": effort, "conditional": False, "progress": False, "seed": k}
-        found = dg.audit(model, split.train, split.val, samples=split.holdout.x[:128], **options)
-        accused += found.exit_code == 3
-        verdicts.update(found.verdicts.items())
+        result = dg.audit(model, split.train, split.val, samples=split.holdout.x[:128], **options)
+        accused += result.exit_code == 3
+        verdicts.update(result.verdicts.items())
     print(f"accused: {accused} of {splits}")
     for (question, verdict), count in sorted(verdicts.items()):
         print(f"{question:<12} {verdict:<10} {count}")

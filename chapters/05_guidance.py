@@ -58,6 +58,7 @@ from diffgen.metrics.contrast import REGIME, change_of_ratio, contrast_rows, con
 from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.estimate import Interval
 from diffgen.metrics.gap import relative_error_change
+from diffgen.metrics.membership import clopper_pearson
 from diffgen.metrics.neighbours import NeighbourTerms, copies, neighbour_terms
 from diffgen.metrics.overlap import noisy
 from diffgen.metrics.position import nearness, over_seeds
@@ -77,6 +78,11 @@ short = {"autoguidance": "auto", "classifier-free": "free"}
 def said(number: Interval, spec: str = "+.3f") -> str:
     value, low, high = number
     return f"{value:{spec}} [{low:{spec}}, {high:{spec}}]" if low == low else "not measured"
+
+
+def counted(hits: int, n: int) -> str:
+    _, low, high = clopper_pearson(hits, n)
+    return f"{hits:,} of {n:,} [{low:.2%}, {high:.2%}]"
 
 
 def across(numbers: torch.Tensor) -> Interval:
@@ -208,7 +214,7 @@ for kind, name in short.items():
     worse = torch.tensor([float(relative_error_change(of_run[len(weights) - 1], of_run[0], fixed)) for of_run in raw[kind]])
     for key, value in {
         "G_change": said(changed), "G_says": verbally(changed, "grows", "falls", "undecided"),
-        "G_last": said(across(G[kind][:, len(weights) - 1] - G[kind][:, 0])), "G_top": float(G[kind][:, top].mean()),
+        "G_last": said(across(G[kind][:, len(weights) - 1] - G[kind][:, 0])), "G_top": said(across(G[kind][:, top]), ".3f"),
         "G_top_at": weights[top], "worse": said(across(worse), "+.1%"), "guide_gap": said(across(G[kind][:, -1]), ".3f"),
     }.items():  # fmt: skip
         glue(f"{key}_{name}", value, display=False)
@@ -225,8 +231,8 @@ for name, value in {
 #
 # | guidance | $G$ of the guide alone | change of $G$ | in a word | largest mean of $G$ | change at $w =$ {glue:text}`w_max:g` | change of the validation error there |
 # | --- | --- | --- | --- | --- | --- | --- |
-# | autoguidance | {glue:text}`guide_gap_auto` | {glue:text}`G_change_auto` | {glue:text}`G_says_auto` | {glue:text}`G_top_auto:.3f` at $w =$ {glue:text}`G_top_at_auto:g` | {glue:text}`G_last_auto` | {glue:text}`worse_auto` |
-# | classifier-free | {glue:text}`guide_gap_free` | {glue:text}`G_change_free` | {glue:text}`G_says_free` | {glue:text}`G_top_free:.3f` at $w =$ {glue:text}`G_top_at_free:g` | {glue:text}`G_last_free` | {glue:text}`worse_free` |
+# | autoguidance | {glue:text}`guide_gap_auto` | {glue:text}`G_change_auto` | {glue:text}`G_says_auto` | {glue:text}`G_top_auto` at $w =$ {glue:text}`G_top_at_auto:g` | {glue:text}`G_last_auto` | {glue:text}`worse_auto` |
+# | classifier-free | {glue:text}`guide_gap_free` | {glue:text}`G_change_free` | {glue:text}`G_says_free` | {glue:text}`G_top_free` at $w =$ {glue:text}`G_top_at_free:g` | {glue:text}`G_last_free` | {glue:text}`worse_free` |
 #
 # $G$ is a ratio, and both of its errors move with $w$. Where the last column is positive, a guided denoiser is a worse
 # denoiser. It is made for something else.
@@ -334,14 +340,16 @@ for kind, name in short.items():
         glue(f"{key}_change_{name}", said(changed), display=False)
         glue(f"{key}_says_{name}", verbally(changed, "up", "down", "undecided"), display=False)
     glue(f"to_train_{name}", said(across(to_train[:, 1] / to_train[:, 0]), ".2f"), display=False)
-    glue(f"copies_{name}", "{:.2%} and {:.2%}".format(*copied[kind].mean(0)[[0, -1]].tolist()), display=False)
+    for k, end in ((0, "first"), (-1, "last")):
+        hits = sum(int(report.copied.sum()) for report in (of_run[k] for of_run in reports[kind]))
+        glue(f"copies_{end}_{name}", counted(hits, len(runs) * plan.n_samples), display=False)
     place = [float(experiments.sample_position(reports[kind][i][one], ends[i])) for i in runs]
     glue(f"position_{name}", said(over_seeds(place), ".2f"), display=False)
 place = [float(experiments.sample_position(reports["autoguidance"][i][0], ends[i])) for i in runs]
 glue("position_0", said(over_seeds(place), ".2f"), display=False)
 for key, of in tables["autoguidance"].items():
     glue(f"{key}_0", said(across(of[:, 0]), ".3f"), display=False)
-glue("copied_null", copied_val, display=False)
+glue("copied_null", counted(round(sum(float(e) * e.n for e in of_val)), sum(e.n for e in of_val)), display=False)
 
 # %% [markdown]
 # Without guidance the raw Fréchet gap is {glue:text}`raw_0`, the corrected one {glue:text}`corrected_0`, the neighbour gap
@@ -364,8 +372,8 @@ glue("copied_null", copied_val, display=False)
 # (sec:guidance-pixels)=
 # ### In other features
 #
-# A Fréchet gap depends on its features. Below is the same in another space, the pixels themselves. Its distances have
-# other units and weigh other things. If guidance made samples copy, both should say so.
+# A Fréchet gap depends on its features. Here it is once more, with the pixels themselves for features. If guidance made
+# samples copy, both should rise.
 
 # %% tags=["hide-input"]
 in_pixels = {kind: {key: table(kind, lambda r, key=key: getattr(r.others["pixels"], key))
@@ -390,9 +398,13 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 #
 # ### Copies
 #
-# Copies, without guidance and at $w =$ {glue:text}`w_max:g`, are {glue:text}`copies_auto` of the samples under autoguidance
-# and {glue:text}`copies_free` under classifier-free guidance, beside {glue:text}`copied_null:.2%` of validation images. On
-# the scale of chapter 3 samples without guidance lie at {glue:text}`position_0`, between unseen images (0) and one-step
+# | copies, over all trainings | without guidance | at $w =$ {glue:text}`w_max:g` |
+# | --- | --- | --- |
+# | autoguidance | {glue:text}`copies_first_auto` | {glue:text}`copies_last_auto` |
+# | classifier-free | {glue:text}`copies_first_free` | {glue:text}`copies_last_free` |
+# | validation images in the place of samples | {glue:text}`copied_null` | |
+#
+# On the scale of chapter 3 samples without guidance lie at {glue:text}`position_0`, between unseen images (0) and one-step
 # predictions for noisy training images (1); at $w =$ {glue:text}`w_one:g` they lie at {glue:text}`position_auto` and
 # {glue:text}`position_free`.
 #
@@ -592,8 +604,9 @@ for name, of in fields.items():
     differences = [dg.Estimate.mean(a).minus(dg.Estimate.mean(b)) for a, b in zip(train_scores, val_scores)]
     apart = sum(low > 0 or high < 0 for low, high in (d.interval() for d in differences))
     whole_range = dg.Estimate.mean(train_scores.mean(0)).minus(dg.Estimate.mean(val_scores.mean(0)))
-    glue(f"range_low_{name}", float(torch.cat([train_scores, val_scores], 1).mean(1)[0]), display=False)
-    glue(f"range_high_{name}", float(torch.cat([train_scores, val_scores], 1).mean(1)[-1]), display=False)
+    for end, row in (("low", 0), ("high", -1)):
+        pooled = dg.Estimate.mean(torch.cat([train_scores, val_scores], 1)[row])
+        glue(f"range_{end}_{name}", said(pooled.t_interval(), ".1f"), display=False)
     glue(f"range_apart_{name}", apart, display=False)
     glue(f"range_difference_{name}", said(whole_range.with_interval()), display=False)
     glue(f"range_says_{name}", verbally(whole_range, "training", "validation", "undecided"), display=False)
@@ -603,8 +616,8 @@ for key, value in {"range_images": plan.field_images, "range_pixels": plan.field
 # %% [markdown]
 # | | range at $\sigma$ = 0.002 | at 80 | training less validation images, mean over $\sigma$ | larger for | noise levels where the two are apart |
 # | --- | --- | --- | --- | --- | --- |
-# | U-Net | {glue:text}`range_low_U-Net:.1f` | {glue:text}`range_high_U-Net:.1f` | {glue:text}`range_difference_U-Net` | {glue:text}`range_says_U-Net` | {glue:text}`range_apart_U-Net` of {glue:text}`range_levels` |
-# | transformer | {glue:text}`range_low_transformer:.1f` | {glue:text}`range_high_transformer:.1f` | {glue:text}`range_difference_transformer` | {glue:text}`range_says_transformer` | {glue:text}`range_apart_transformer` of {glue:text}`range_levels` |
+# | U-Net | {glue:text}`range_low_U-Net` | {glue:text}`range_high_U-Net` | {glue:text}`range_difference_U-Net` | {glue:text}`range_says_U-Net` | {glue:text}`range_apart_U-Net` of {glue:text}`range_levels` |
+# | transformer | {glue:text}`range_low_transformer` | {glue:text}`range_high_transformer` | {glue:text}`range_difference_transformer` | {glue:text}`range_says_transformer` | {glue:text}`range_apart_transformer` of {glue:text}`range_levels` |
 #
 # In pixels, of {glue:text}`range_images` images a split and {glue:text}`range_pixels` pixels of each. One level in twenty
 # is apart by chance. The U-Net is the main network, in the regime; the transformer was trained on fewer images.
@@ -622,19 +635,32 @@ maps = {part: experiments.range_maps(mains[0], images[: plan.map_images], levels
         for part, images in (("training", splits[0].train), ("validation", splits[0].val))}  # fmt: skip
 
 # %% tags=["hide-input"]
-seen_images = {part: torch.stack([noisy(images.x[:1], float(level), how[0].seed)[0, 0] for level in levels[columns]])
+noisy_images = {part: torch.stack([noisy(images.x[:1], float(level), how[0].seed)[0, 0] for level in levels[columns]])
                for part, images in (("training", splits[0].train), ("validation", splits[0].val))}  # fmt: skip
 pictures = {part: of[:, 0] for part, of in maps.items()}
 pictures["mean,\ntraining"] = maps["training"].mean(1)
 pictures["all pixels\nalike"] = torch.cdist(everywhere, everywhere).mean(1).reshape(side, side).expand(len(columns), -1, -1)
 fig, axes = plt.subplots(6, len(columns), figsize=(7, 7.6), squeeze=False)
-draw.range_maps(levels[columns], seen_images, pictures, fig, axes)
+draw.range_maps(levels[columns], noisy_images, pictures, fig, axes)
 glue("map_images", plan.map_images, display=False)
+black = (splits[0].train.x[: plan.map_images, 0] < -0.99).double()  # the ground on which the clothes lie
+for name, share in (("black", black), ("cloth", 1 - black)):
+    each = (maps["training"] * share).sum((2, 3)) / share.sum((1, 2)).clamp(min=1)  # (levels, images)
+    for end, column in (("low", 1), ("high", -1)):
+        glue(f"map_{name}_{end}", said(dg.Estimate.mean(each[column]).t_interval(), ".1f"), display=False)
+for end, column in (("low", 1), ("high", -1)):
+    glue(f"map_sigma_{end}", float(levels[columns][column]), display=False)
 
 # %% [markdown]
-# At little noise a pixel of the garment depends on itself and its neighbours. The black ground looks further: there the
-# denoiser is sure whatever a single pixel says, so the little that still moves it comes from afar. With the noise the
-# two become alike. At high noise every pixel asks a large part of the image, though less than all of it alike.
+# The range of pixels of the black ground and of all others, in pixels, of these training images:
+#
+# | | black ground | clothes |
+# | --- | --- | --- |
+# | $\sigma =$ {glue:text}`map_sigma_low:.2g` | {glue:text}`map_black_low` | {glue:text}`map_cloth_low` |
+# | $\sigma =$ {glue:text}`map_sigma_high:.2g` | {glue:text}`map_black_high` | {glue:text}`map_cloth_high` |
+#
+# The score weighs distances by derivatives and divides by the sum of these. Where nearly nothing moves the output, as on
+# the ground at little noise, what little there is may come from far away.
 #
 # ## Scrub through the weights
 #
@@ -684,7 +710,7 @@ Scrubber(sliders, [Images("sample", stack, plots.GENERATED)], [curve], title="Sa
 # | | paper | here |
 # | --- | --- | --- |
 # | $G$ without guidance, at one noise level | .108 (EDM2-S, $\sigma$ = 1.67) | {glue:text}`G_0` ($\sigma =$ {glue:text}`fixed:.2f`) |
-# | largest $G$ under autoguidance | at most .12, near $w$ = 0.6 | {glue:text}`G_top_auto:.3f`, at $w =$ {glue:text}`G_top_at_auto:g` |
+# | largest $G$ under autoguidance | at most .12, near $w$ = 0.6 | {glue:text}`G_top_auto`, at $w =$ {glue:text}`G_top_at_auto:g` |
 # | at large $w$ | .065, at 1.9: below the start | {glue:text}`G_last_auto` from the start, at {glue:text}`w_max:g` |
 # | raw Fréchet gap of samples | .05 to .21 near $w$ = 1 | {glue:text}`raw_0`, and {glue:text}`raw_change_auto` (autoguidance), {glue:text}`raw_change_free` (classifier-free) |
 # | a window of half the side | peak .107 to .024, from $\sigma$ = 1.6 to 0.85 | peak {glue:text}`of_whole` to {glue:text}`of_narrow` |

@@ -17,10 +17,10 @@
 #
 # **Question: does my model copy its training images?**
 #
-# The chapters before asked this of networks that this book trained. Here it is asked of two that it did not: a DDPM made
-# with diffusers, and a rectified flow. They stand for yours. Three steps lead to an answer: an *adapter*, which makes a
-# denoiser of the model; a *check*, whether that denoiser can be believed; and an *audit*, five questions with an answer
-# each. For your model you need its weights, the images that it was trained on, and some that it never saw.
+# So far we asked this of our own networks. Here we ask it of two models that were made with other tools: a DDPM from
+# diffusers, and a rectified flow. They stand for yours. It takes three steps. An *adapter* turns the model into a
+# denoiser. A *check* tells whether that denoiser can be believed. An *audit* asks five questions and answers each with an
+# interval. You need the model's weights, the images that it was trained on, and some images that it never saw.
 
 # %% tags=["parameters"]
 from diffgen.presets import PresetName
@@ -38,21 +38,20 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from IPython.display import HTML
 from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, plots
 from diffgen.book import strangers
+from diffgen.data.arrays import to_bytes
 from diffgen.plots.images import image_rows
 
 book.check_parameters()
 plots.use_style()
 plan = dg.presets.named(preset, seed).your_model
 split = dg.load_data("fashion_mnist", size=plan.size, n_train=plan.n_train, n_val=plan.n_val, seed=seed)
-effort = dg.Effort(n_images=plan.n_images, n_levels=plan.n_levels, draws=1, n_samples=plan.n_samples,
-                   n_steps=plan.n_steps, n_trajectories=plan.n_trajectories)  # fmt: skip
+effort = dg.Effort(**plan.effort)
 folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
@@ -65,8 +64,8 @@ folder = Path(tempfile.mkdtemp())
 
 # %%
 for name, part in (("train", split.train), ("val", split.val)):
-    pixels = ((part.x + 1) * 127.5).round().byte().numpy()
-    np.savez(folder / f"{name}.npz", images=pixels, labels=part.labels.numpy())
+    images = to_bytes(part.x).numpy()
+    np.savez(folder / f"{name}.npz", images=images, labels=part.labels.numpy())
 train, val = dg.data.open_data(folder / "train.npz"), dg.data.open_data(folder / "val.npz")
 train
 
@@ -86,6 +85,7 @@ denoiser = dg.adapters.from_diffusers(unet.to(device), scheduler)
 # %% tags=["hide-input"]
 glue("n_train", f"{plan.n_train:,}", display=False)
 glue("few", plan.few, display=False)
+glue("times", f"{plan.flow_images // plan.few:,}", display=False)
 
 # %% [markdown]
 # There are adapters for flow matching (`from_velocity`), EDM and EDM2 (`from_edm`), azula (`from_azula`) and k-diffusion
@@ -101,7 +101,7 @@ glue("few", plan.few, display=False)
 # denoiser. A right label should help more than a wrong one.
 
 # %%
-some, others = val[: plan.n_images], split.holdout.x  # others: for the linear denoiser
+some, others = val[: effort.n_images], split.holdout.x  # others: for the linear denoiser
 check = dg.check_denoiser(denoiser, some.x, some.labels, reference=others)
 print(check)
 
@@ -111,8 +111,8 @@ print(check)
 # %%
 misread = "v_prediction"
 broken = dg.adapters.from_diffusers(unet, scheduler, prediction=misread)
-sigmas = dg.log_sigmas(plan.n_levels, 0.05, 10)
-known = train[: plan.n_images]
+sigmas = dg.log_sigmas(effort.n_levels, 0.05, 10)
+known = train[: effort.n_images]
 curves = {
     "right": dg.generalization_gap(denoiser, known, some, sigmas),
     "misread": dg.generalization_gap(broken, known, some, sigmas),
@@ -139,27 +139,20 @@ for finding in wrong.warnings:
 # (sec:your-audit)=
 # ## The audit
 #
-# One call puts five questions. What "nothing remembered" would look like is measured on the same images: training and
-# validation images are dealt anew to two sets, many times, and everything is done again. A model that knows nothing of
-# its training images is accused in at most one audit in twenty, all questions together.
+# One call asks five questions. To know what chance alone would give, the training and validation images are mixed and
+# dealt to two new sets, many times, and everything is measured again. So a model that knows nothing of its training
+# images is accused in at most one audit in twenty, all five questions together.
 
 # %%
-found = dg.audit(denoiser, train, val, effort=effort, out=folder / "ddpm",
-                 name="a DDPM of diffusers", seed=seed)  # fmt: skip
-
-# %% tags=["hide-input"]
-def answers(audit: dg.Audit):
-    rows = [(a.question, a.verdict, f"{a.number.value:.3g}", f"{a.number.low:.3g} to {a.number.high:.3g}")
-            for a in audit.answers.values()]  # fmt: skip
-    return pd.DataFrame(rows, columns=["question", "verdict", "number", "interval"]).style.hide()
-
-
-answers(found)
+of_ddpm = dg.audit(denoiser, train, val, effort=effort, out=folder / "ddpm",
+                   name="a DDPM of diffusers", seed=seed)  # fmt: skip
+of_ddpm.table().style.hide().format(precision=3)
 
 # %% [markdown]
-# "memorizes" means that the whole interval lies above what no memory would give. "does not" means that it lies below the
-# smallest difference that counts. "undecided" is neither: too few images, mostly. The report has all of it, with figures,
-# controls and the most suspicious samples beside their nearest training images. It is one file, which you can send.
+# "memorizes" means that the whole interval lies above the value for a model without memory. "does not" means that it lies
+# below the smallest difference that we care about. Everything else is "undecided", mostly for want of images. The report
+# adds the figures, the controls, and the most suspicious samples beside their nearest training images. It is a single
+# file that you can send to somebody.
 
 # %% tags=["hide-input"]
 def framed(path: Path) -> HTML:
@@ -174,34 +167,33 @@ framed(folder / "ddpm")
 # ## A flow that copies
 #
 # An audit that never finds anything would be worth nothing. So here is a rectified flow that saw only
-# {glue:text}`few` images, each of them thousands of times. It has no classes, and a velocity for its output.
+# {glue:text}`few` images, each of them {glue:text}`times` times. It knows no classes, and it predicts a velocity.
 
 # %%
 few = dg.Points(train.x[: plan.few])
 flow = strangers.rectified_flow(few, plan.flow_images, seed=seed)
-of_flow = dg.adapters.from_velocity(flow.to(device), n_labels=0)
-caught = dg.audit(of_flow, few, dg.Points(val.x), effort=effort,
-                  out=folder / "flow", name="a flow", seed=seed)  # fmt: skip
-answers(caught)
+follower = dg.adapters.from_velocity(flow.to(device), n_labels=0)
+of_flow = dg.audit(follower, few, dg.Points(val.x), effort=effort,
+                   out=folder / "flow", name="a flow", seed=seed)  # fmt: skip
+of_flow.table().style.hide().format(precision=3)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 1.5))
-samples = caught.samples
+samples = of_flow.samples
 image_rows([samples.suspicious[:16], samples.originals[:16]], ax, ["samples", "nearest training"])
-for name, audit in (("ddpm", found), ("flow", caught)):
+for name, audit in (("ddpm", of_ddpm), ("flow", of_flow)):
     verdicts = list(audit.verdicts.values())
     glue(f"{name}_yes", verdicts.count("memorizes"), display=False)
     glue(f"{name}_no", verdicts.count("does not"), display=False)
     glue(f"{name}_open", verdicts.count("undecided"), display=False)
-    glue(f"{name}_copies", f"{audit.samples.memorized.value:.1%}", display=False)
+    share, low, high = audit.samples.memorized
+    glue(f"{name}_copies", f"{share:.1%} [{low:.1%}, {high:.1%}] of {audit.samples.n:,}", display=False)
 
 # %% [markdown]
-# Of the samples of the flow {glue:text}`flow_copies` are copies; of those of the DDPM {glue:text}`ddpm_copies`.
-#
-# | | memorizes | does not | undecided |
-# | --- | --- | --- | --- |
-# | DDPM, {glue:text}`n_train` images | {glue:text}`ddpm_yes` | {glue:text}`ddpm_no` | {glue:text}`ddpm_open` |
-# | flow, {glue:text}`few` images | {glue:text}`flow_yes` | {glue:text}`flow_no` | {glue:text}`flow_open` |
+# | | copies among samples | questions: memorizes | does not | undecided |
+# | --- | --- | --- | --- | --- |
+# | DDPM, {glue:text}`n_train` images | {glue:text}`ddpm_copies` | {glue:text}`ddpm_yes` | {glue:text}`ddpm_no` | {glue:text}`ddpm_open` |
+# | flow, {glue:text}`few` images | {glue:text}`flow_copies` | {glue:text}`flow_yes` | {glue:text}`flow_no` | {glue:text}`flow_open` |
 #
 # ## From the command line
 #

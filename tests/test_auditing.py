@@ -13,7 +13,7 @@ from scipy import stats
 import diffgen as dg
 from diffgen.auditing.audit import audit
 from diffgen.auditing.effort import Effort, in_seconds
-from diffgen.auditing.evidence import Bench
+from diffgen.auditing.evaluator import Evaluator
 from diffgen.auditing.questions import about_recall, difference
 from diffgen.auditing.verdict import Answer, Control
 from diffgen.data import Points
@@ -47,14 +47,14 @@ def of_stranger(split):
 
 
 def test_a_copier_is_found_in_every_question(of_copier):
-    found, _ = of_copier
-    assert set(found.verdicts.values()) == {"memorizes"}
-    assert set(found.verdicts) == {"gap", "membership", "copies", "lean", "recall"}
-    assert found.exit_code == 3
-    assert found.membership.auc.value > 0.99
-    assert len(found.at_risk.index) > 250
-    assert found.samples.memorized.value > 0.9
-    assert float(found.samples.authentic) < float(found.samples.authentic_null)
+    result, _ = of_copier
+    assert set(result.verdicts.values()) == {"memorizes"}
+    assert set(result.verdicts) == {"gap", "membership", "copies", "lean", "recall"}
+    assert result.exit_code == 3
+    assert result.membership.auc.value > 0.99
+    assert len(result.errors.at_risk.index) > 250
+    assert result.samples.memorized.value > 0.9
+    assert float(result.samples.authentic) < float(result.samples.authentic_null)
 
 
 def test_a_stranger_is_not_accused(of_stranger):
@@ -68,10 +68,10 @@ def test_a_stranger_is_not_accused(of_stranger):
 @pytest.mark.parametrize("delta", [0.2, 0.6])
 def test_error_prone_copiers_are_found(split, delta):
     model = dg.ErrorProne(split.train.x, delta)
-    found = audit(model, split.train, split.val, samples=split.holdout.x[:128], effort=SMALL, **QUIET)
-    assert found.verdicts["gap"] == "memorizes"
-    assert (found.verdicts["membership"] == "memorizes") == (delta < 0.5)
-    assert found.verdicts["copies"] == "undecided"  # these samples are not its own, and too few to say more
+    result = audit(model, split.train, split.val, samples=split.holdout.x[:128], effort=SMALL, **QUIET)
+    assert result.verdicts["gap"] == "memorizes"
+    assert (result.verdicts["membership"] == "memorizes") == (delta < 0.5)
+    assert result.verdicts["copies"] == "undecided"  # these samples are not its own, and too few to say more
 
 
 def test_the_gap_of_a_filter_that_was_fitted_to_few_images_is_its_closed_form(split):
@@ -79,19 +79,19 @@ def test_the_gap_of_a_filter_that_was_fitted_to_few_images_is_its_closed_form(sp
     few = split.train.x[:64].double()
     wiener = dg.GaussianDenoiser.fit(few)
     effort = Effort(n_images=64, n_levels=5, draws=8, n_samples=0, n_trajectories=0)
-    found = audit(wiener, Points(few.float()), split.val, split.holdout, effort=effort, **QUIET)
+    result = audit(wiener, Points(few.float()), split.val, split.holdout, effort=effort, **QUIET)
     order = torch.randperm(512, generator=torch.Generator().manual_seed(0))
     d, everyone = few[0].numel(), split.val.x[order[:64]].double().flatten(1)
     own = torch.cov(few.flatten(1).T, correction=0)
     values, vectors = torch.linalg.eigh(torch.cov(few.flatten(1).T))
     off = everyone - few.flatten(1).mean(0)
     of_all = off.T @ off / len(off)
-    for k, sigma in enumerate(found.gap.raw.sigmas.tolist()):
+    for k, sigma in enumerate(result.gap.raw.sigmas.tolist()):
         passed = vectors @ torch.diag(values / (values + sigma**2)) @ vectors.T
         lost = torch.eye(d, dtype=torch.float64) - passed
         expected = [float((lost @ c @ lost.T).trace() + sigma**2 * passed.square().sum()) / d for c in (own, of_all)]
-        assert [float(found.gap.raw.train[k]), float(found.gap.raw.val[k])] == pytest.approx(expected, rel=0.05)
-    assert found.verdicts["gap"] == "memorizes"
+        assert [float(result.gap.raw.train[k]), float(result.gap.raw.val[k])] == pytest.approx(expected, rel=0.05)
+    assert result.verdicts["gap"] == "memorizes"
 
 
 def test_few_innocent_models_are_accused():
@@ -103,8 +103,8 @@ def test_few_innocent_models_are_accused():
         others = split.holdout.x[4000:4400]
         # a copier, but of other images: its errors have tails as heavy as those of a guilty one
         model = dg.OptimalDenoiser(others) if k % 2 else dg.GaussianDenoiser.fit(others)
-        found = audit(model, split.train, split.val, samples=split.holdout.x[:96], effort=effort, seed=k, **QUIET)
-        accused += found.exit_code == 3
+        result = audit(model, split.train, split.val, samples=split.holdout.x[:96], effort=effort, seed=k, **QUIET)
+        accused += result.exit_code == 3
     assert accused <= stats.binom.ppf(0.99, n, 0.05)
 
 
@@ -117,11 +117,11 @@ def test_a_network_that_copies_and_one_that_hardly_does(split):
         network = dg.find_run(config, root="results/standard").snapshots[-1].denoiser()
         n = min(size, 512)
         effort = Effort(n_images=n, n_levels=8, draws=1, n_samples=96, n_steps=12, n_trajectories=0)
-        found = audit(network, data.train, data.val[:1024], data.holdout[:1024], effort=effort, progress=False)
-        assert found.check.ok
-        assert found.verdicts["gap"] == "memorizes"
-        assert found.verdicts["copies"] == expected or (size == 8192 and found.verdicts["copies"] == "undecided")
-        assert (found.samples.memorized.value > 0.5) == (size == 64)
+        result = audit(network, data.train, data.val[:1024], data.holdout[:1024], effort=effort, progress=False)
+        assert result.check.ok
+        assert result.verdicts["gap"] == "memorizes"
+        assert result.verdicts["copies"] == expected or (size == 8192 and result.verdicts["copies"] == "undecided")
+        assert (result.samples.memorized.value > 0.5) == (size == 64)
 
 
 # What is wrong with the data
@@ -130,11 +130,11 @@ def test_a_network_that_copies_and_one_that_hardly_does(split):
 def test_validation_images_that_were_trained_on_are_left_out(split):
     half = Points(torch.cat([split.train.x[:128], split.val.x[:384]]))
     copier = dg.OptimalDenoiser(split.train.x)
-    found = audit(copier, split.train, half, split.holdout, effort=SMALL, samples=split.train.x, **QUIET)
-    assert len(found.data.shared) == 128
-    assert "128 of 512 validation images are in the training set" in found.notes[0]
+    result = audit(copier, split.train, half, split.holdout, effort=SMALL, samples=split.train.x, **QUIET)
+    assert len(result.data.shared) == 128
+    assert "128 of 512 validation images are in the training set" in result.notes[0]
     # at the least noise the copier errs on every image that is left, and on none that it was given
-    at_least = found.gap.raw.val_errors[0] > 2 * found.gap.raw.train_errors[0].max()
+    at_least = result.gap.raw.val_errors[0] > 2 * result.gap.raw.train_errors[0].max()
     assert at_least.double().mean() > 0.99
 
 
@@ -142,21 +142,40 @@ def test_repetitions_in_the_training_set_are_counted_once(split):
     often = Points(torch.cat([split.train.x, split.train.x[:8].repeat(5, 1, 1, 1)]))
     wiener = dg.GaussianDenoiser.fit(split.holdout.x)
     others = split.holdout.x[600:700]
-    found = audit(wiener, often, split.val, split.holdout[:512], effort=SMALL, samples=others, **QUIET)
-    assert len(found.data.repeated) == 40
-    assert "40 of 296 training images are repetitions" in found.notes[0]
-    assert "memorizes" not in found.verdicts.values()
+    result = audit(wiener, often, split.val, split.holdout[:512], effort=SMALL, samples=others, **QUIET)
+    assert len(result.data.repeated) == 40
+    assert "40 of 296 training images are repetitions" in result.notes[0]
+    assert "memorizes" not in result.verdicts.values()
+
+
+def test_unseen_images_that_were_trained_on_are_left_out_of_the_nulls(split):
+    """With the training set among them the Wiener filter of the rest would be the model, and the null no null."""
+    rest = Points(torch.cat([split.train.x, split.val.x[:100], split.holdout.x[:200]]))
+    wiener = dg.GaussianDenoiser.fit(split.holdout.x[5000:])
+    result = audit(wiener, split.train, split.val, rest, effort=SMALL, samples=split.holdout.x[300:400], **QUIET)
+    few = Effort(n_images=256, n_levels=6, draws=1, n_samples=0, n_trajectories=0)
+    clean = audit(wiener, split.train, split.val, split.holdout.x[:200], effort=few, **QUIET)
+    torch.testing.assert_close(result.errors.null.gap, clean.errors.null.gap)
+    with pytest.raises(ValueError, match="rest has 0 points that are neither in train nor in val"):
+        audit(wiener, split.train, split.val, split.train, effort=few, **QUIET)
+
+
+def test_what_was_not_drawn_is_not_asked(split):
+    few = Effort(n_images=64, n_levels=4, draws=1, n_samples=0, n_trajectories=0)
+    result = audit(dg.GaussianDenoiser.fit(split.holdout.x), split.train, split.val, effort=few, **QUIET)
+    assert list(result.verdicts) == list(result.table().index.map(lambda i: ("gap", "membership")[i]))
+    assert "not asked, for nothing was drawn: copies, lean, recall" in result.notes
 
 
 def test_sets_that_differ_without_the_model_decide_nothing_but_copies(split):
     brighter = Points((split.val.x + 0.15).clamp(max=1))
     wiener = dg.GaussianDenoiser.fit(split.holdout.x)
-    found = audit(wiener, split.train, brighter, effort=SMALL, samples=split.holdout.x[:128], **QUIET)
-    assert found.data.differ
-    assert {k: v for k, v in found.verdicts.items() if k != "copies"} == dict.fromkeys(
+    result = audit(wiener, split.train, brighter, effort=SMALL, samples=split.holdout.x[:128], **QUIET)
+    assert result.data.differ
+    assert {k: v for k, v in result.verdicts.items() if k != "copies"} == dict.fromkeys(
         ("gap", "membership", "lean", "recall"), "undecided"
     )
-    assert "differ without the model" in found.answers["gap"].spoiled
+    assert "differ without the model" in result.answers["gap"].spoiled
 
 
 def test_sets_of_two_shapes_are_refused(split):
@@ -168,11 +187,13 @@ def test_sets_of_two_shapes_are_refused(split):
         audit(dg.OptimalDenoiser(split.train.x), split.train, split.val, samples=torch.zeros(4, 3), **QUIET)
 
 
-def test_what_is_no_denoiser_is_not_audited(split):
-    found = audit(lambda x, sigma, labels=None: x * math.nan, split.train, split.val, effort=SMALL, **QUIET)
-    assert not found.check.ok
-    assert found.exit_code == 1
-    assert not found.verdicts
+def test_what_is_no_denoiser_is_not_audited(split, tmp_path):
+    broken = lambda x, sigma, labels=None: x * math.nan  # noqa: E731
+    result = audit(broken, split.train, split.val, effort=SMALL, out=tmp_path, **QUIET)
+    assert "could not be audited" in (tmp_path / "report.html").read_text()
+    assert not result.check.ok
+    assert result.exit_code == 1
+    assert not result.verdicts
 
 
 # Verdicts
@@ -234,11 +255,11 @@ def test_the_model_is_called_as_often_as_the_plan_says(split):
         return wiener(x, sigma)
 
     wiener = dg.GaussianDenoiser.fit(split.holdout.x)
-    bench = Bench(subject=Subject("counted", counting, (1, 7, 7)), progress=False)
-    bench.errors(split.train, dg.log_sigmas(6), 1, "train")
+    evaluator = Evaluator(subject=Subject("counted", counting, (1, 7, 7)), progress=False)
+    evaluator.errors(split.train, dg.log_sigmas(6), 1, "train")
     assert calls * 3 == SMALL.of_data(256, 256, 256).evaluations["errors"]
     calls = 0
-    bench.samples(128, dg.edm_sigmas(8), None)
+    evaluator.samples(128, dg.edm_sigmas(8), None)
     assert calls == SMALL.evaluations["samples"]
 
 
@@ -250,17 +271,17 @@ def test_pieces_are_kept_shared_and_the_same(split, tmp_path):
         calls.append(len(x))
         return wiener(x, sigma)
 
-    def bench(**changes):
-        return Bench(subject=Subject("m", model, (1, 7, 7), results=tmp_path), progress=False, **changes)
+    def evaluator(**changes):
+        return Evaluator(subject=Subject("m", model, (1, 7, 7), results=tmp_path), progress=False, **changes)
 
-    alone = Bench(subject=Subject("m", model, (1, 7, 7)), progress=False).samples(1100, dg.edm_sigmas(3), None)
+    alone = Evaluator(subject=Subject("m", model, (1, 7, 7)), progress=False).samples(1100, dg.edm_sigmas(3), None)
     calls.clear()
-    other = bench(share=(1, 2), wait=lambda: bench(share=(0, 2)).samples(1100, dg.edm_sigmas(3), None))
+    other = evaluator(share=(1, 2), wait=lambda: evaluator(share=(0, 2)).samples(1100, dg.edm_sigmas(3), None))
     shared = other.samples(1100, dg.edm_sigmas(3), None)
     assert torch.equal(shared, alone)
     assert sum(calls) == 1100 * 5
     calls.clear()
-    assert torch.equal(bench().samples(1100, dg.edm_sigmas(3), None), alone)
+    assert torch.equal(evaluator().samples(1100, dg.edm_sigmas(3), None), alone)
     assert not calls
 
 
@@ -268,16 +289,16 @@ def test_a_model_that_returns_nan_is_named(split):
     def model(x, sigma, labels=None):
         return torch.where(sigma.max() > 10, torch.full_like(x, math.nan), x)
 
-    bench = Bench(subject=Subject("m", model, (1, 7, 7)), progress=False)
+    evaluator = Evaluator(subject=Subject("m", model, (1, 7, 7)), progress=False)
     with pytest.raises(ValueError, match=r"the error at σ = 40 of image 0 is not finite"):
-        bench.errors(split.val, torch.tensor([0.1, 40.0]), 1, "val")
+        evaluator.errors(split.val, torch.tensor([0.1, 40.0]), 1, "val")
 
 
 # What is written
 
 
 def test_the_report_needs_nothing_beside_it_and_says_what_the_numbers_say(of_copier):
-    found, folder = of_copier
+    result, folder = of_copier
     page = (folder / "report.html").read_text()
     assert "a &lt;copier&gt;" in page
     assert "<copier>" not in page
@@ -288,7 +309,7 @@ def test_the_report_needs_nothing_beside_it_and_says_what_the_numbers_say(of_cop
     assert "Controls" in page
     numbers = json.loads((folder / "audit.json").read_text(), parse_constant=lambda x: pytest.fail(f"{x} is no JSON"))
     assert numbers["schema"] == 1
-    assert numbers["verdicts"] == found.verdicts
+    assert numbers["verdicts"] == result.verdicts
     assert numbers["data"]["hashes"].keys() == {"train", "val"}
     assert numbers["provenance"]["versions"]["torch"]
     from diffgen.files import read_tensors
@@ -300,8 +321,8 @@ def test_the_report_needs_nothing_beside_it_and_says_what_the_numbers_say(of_cop
 
 def test_an_audit_goes_on_from_its_folder(of_copier, split, monkeypatch):
     """The model is not called again but for the check, which is skipped here."""
-    found, folder = of_copier
-    monkeypatch.setattr("diffgen.auditing.audit.check_denoiser", lambda *a, **k: found.check)
+    result, folder = of_copier
+    monkeypatch.setattr("diffgen.auditing.audit.check_denoiser", lambda *a, **k: result.check)
     calls = 0
     copier = dg.OptimalDenoiser(split.train.x)
 
@@ -314,7 +335,7 @@ def test_an_audit_goes_on_from_its_folder(of_copier, split, monkeypatch):
     counting = Counting(split.train.x)
     counting.__class__.__qualname__ = type(copier).__qualname__
     again = audit(counting, split.train, split.val, effort=SMALL, out=folder, name="a <copier>", **QUIET)
-    assert again.answers["lean"].number == found.answers["lean"].number
+    assert again.answers["lean"].number == result.answers["lean"].number
     assert calls == 0
 
 

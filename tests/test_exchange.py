@@ -32,15 +32,15 @@ def test_every_image_is_dealt_as_often_as_every_other():
 
 def test_the_lean_is_the_mean_nearness_and_its_chance_that_of_sets_dealt_by_hand():
     train, val, queries = randn(20, 5), randn(20, 5, seed=1), randn(30, 5, seed=2)
-    found = lean(queries, train, val, n_exchanges=300, seed=4, confidence=0.9)
-    assert found.value == pytest.approx(float(nearness(queries, train, val).mean()), abs=1e-9)
+    measured = lean(queries, train, val, n_exchanges=300, seed=4, confidence=0.9)
+    assert measured.value == pytest.approx(float(nearness(queries, train, val).mean()), abs=1e-9)
     pool, by_hand = torch.cat([train, val]), []
     for member in torch.cat(list(deals(40, 20, 300, 4))):
         by_hand.append(float(nearness(queries, pool[member], pool[~member]).mean()))
     by_hand = torch.tensor(by_hand, dtype=torch.float64)
-    assert found.spread == pytest.approx(float(by_hand.std()), rel=1e-9)
-    assert found.high - found.value == pytest.approx(float(by_hand.abs().quantile(0.9)), rel=1e-9)
-    assert found.p == (1 + int((by_hand >= found.value).sum())) / 301
+    assert measured.spread == pytest.approx(float(by_hand.std()), rel=1e-9)
+    assert measured.high - measured.value == pytest.approx(float(by_hand.abs().quantile(0.9)), rel=1e-9)
+    assert measured.p == (1 + int((by_hand >= measured.value).sum())) / 301
 
 
 def test_copies_lean_and_strangers_do_not():

@@ -12,9 +12,9 @@ from torch import nn
 
 import diffgen as dg
 from diffgen import experiments
+from diffgen.data.arrays import from_bytes, to_bytes
 from diffgen.denoiser import expand
 from diffgen.experiments import Measure, gap, guidance, receptive_field, sampling, trajectories
-from diffgen.experiments.sampling import from_bytes, to_bytes
 from diffgen.features import classifier_features
 from diffgen.metrics.copying import recall_rate
 from diffgen.metrics.frechet import frechet_gap

@@ -104,16 +104,16 @@ def output_of(output: Any, x: Tensor, *, variance: bool = False) -> Tensor:
     Raises:
         ValueError: there is no tensor of the shape of x in it.
     """
-    found = output if isinstance(output, Tensor) else getattr(output, "sample", None)
-    if isinstance(output, tuple | list) and not isinstance(found, Tensor):
-        found = output[0]
-    if not isinstance(found, Tensor):
+    tensor = output if isinstance(output, Tensor) else getattr(output, "sample", None)
+    if isinstance(output, tuple | list) and not isinstance(tensor, Tensor):
+        tensor = output[0]
+    if not isinstance(tensor, Tensor):
         raise ValueError(f"the network returned {type(output).__name__}: a tensor, .sample or a tuple is understood")
-    if variance and x.ndim > 1 and found.shape == (len(x), 2 * x.shape[1], *x.shape[2:]):
-        found = found[:, : x.shape[1]]
-    if found.shape != x.shape:
-        raise ValueError(f"the network returned shape {tuple(found.shape)} for x of shape {tuple(x.shape)}")
-    return found.to(x.dtype)
+    if variance and x.ndim > 1 and tensor.shape == (len(x), 2 * x.shape[1], *x.shape[2:]):
+        tensor = tensor[:, : x.shape[1]]
+    if tensor.shape != x.shape:
+        raise ValueError(f"the network returned shape {tuple(tensor.shape)} for x of shape {tuple(x.shape)}")
+    return tensor.to(x.dtype)
 
 
 def within(denoised: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, low: float, high: float) -> Tensor:

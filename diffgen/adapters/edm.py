@@ -94,9 +94,9 @@ def load_edm_pickle(path: str | Path, trust_code: bool = False, *, n_labels: int
 
 
 def _network_in(held: Any, path: str | Path) -> nn.Module:
-    found, what = held, type(held).__name__
+    network, what = held, type(held).__name__
     if isinstance(held, dict):
-        found, what = held.get("ema") or held.get("net"), f"the entries {sorted(map(str, held))}"
-    if not isinstance(found, nn.Module):
+        network, what = held.get("ema") or held.get("net"), f"the entries {sorted(map(str, held))}"
+    if not isinstance(network, nn.Module):
         raise ValueError(f"{path} holds {what}: a network is looked for in 'ema' and 'net'")
-    return found
+    return network

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,40 +13,42 @@ from torch import Tensor
 from diffgen.auditing import questions as ask
 from diffgen.auditing.check import check_denoiser
 from diffgen.auditing.effort import Effort, in_seconds
-from diffgen.auditing.evidence import Bench, alone, starts
-from diffgen.auditing.found import Found, SampleEvidence, TrajectoryEvidence
+from diffgen.auditing.evaluator import Evaluator, alone, starts
+from diffgen.auditing.outcome import ErrorEvidence, Outcome, SampleEvidence, TrajectoryEvidence
 from diffgen.auditing.preflight import DataReport, data_report
 from diffgen.auditing.report import save
+from diffgen.auditing.verdict import Answer
 from diffgen.data import Points, Split
+from diffgen.data.duplicates import exact
 from diffgen.denoiser import Denoiser
 from diffgen.experiments import Measure
 from diffgen.experiments.trajectories import trajectory_stats
 from diffgen.features import FeatureMap, classifier_features, pixels
 from diffgen.metrics.copying import authentic_fraction, copying_score
+from diffgen.metrics.estimate import Estimate
 from diffgen.metrics.frechet import FrechetGap, frechet_gap
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.membership import clopper_pearson, most_at_risk, true_positive_rate
 from diffgen.metrics.neighbours import nearest
+from diffgen.metrics.position import ROUNDING
 from diffgen.metrics.trajectory import relative_position
 from diffgen.optimal import GaussianDenoiser, OptimalDenoiser
 from diffgen.runs import Subject, data_hash
 from diffgen.schedule import edm_sigmas, log_sigmas
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 FALSE_RATES = (0.01, 0.001)
 IMAGE_SPREAD = 0.5
 """The standard deviation of images in [−1, 1], for which noise levels are chosen; other data has them scaled."""
-CONTROL_IMAGES = 512
+CONTROL_IMAGES, CONTROL_TRAJECTORIES = 512, 64
+"""How many images, and how many trajectories, controls are measured on at most."""
 SUSPICIOUS = 32
-GREY_STEP = 2 / 255
+"""Samples, and training images, that the report shows."""
 
 
-class Audit(Found):
-    """What an audit found: `.verdicts` is the short of it, `.save(folder)` writes the whole.
+class Audit(Outcome):
+    """What an audit came to: `.verdicts` is the short of it, `.table()` has the numbers, `.save(folder)` writes all.
 
-    See `diffgen.auditing.found.Found` for all that it holds.
+    See `diffgen.auditing.outcome.Outcome` for what it holds.
     """
 
     def save(self, folder: str | Path) -> Path:
@@ -125,116 +126,151 @@ def audit(
     if len(set(shapes.values())) > 1:
         raise ValueError(f"sets have points of different shapes, {shapes}: the same preprocessing makes the same shape")
     data = data_report(sets["train"], sets["val"], seed=seed)
-    split = _split(sets, data, seed)
-    hashes = {key: data_hash(points) for key, points in sets.items()}
+    split, unseen = _split(sets, data, seed)
     folder = None if out is None else Path(out) / "cache"
     subject = Subject(name, denoiser, split.train.x.shape[1:], results=folder)
-    bench = Bench(subject=subject, seed=seed, batch_size=batch_size, progress=progress, share=share, wait=wait)
+    evaluator = Evaluator(subject=subject, seed=seed, batch_size=batch_size, progress=progress, share=share, wait=wait)
     few = split.val[:512]
-    assert split.holdout is not None
-    check = check_denoiser(denoiser, few.x, few.labels, reference=split.holdout.x)
-    effort = effort.of_data(len(split.train), len(split.val), len(split.holdout))
-    found = Audit(name, check, data, effort, hashes, told)
-    if not check.ok:
-        return found
+    check = check_denoiser(denoiser, few.x, few.labels, reference=unseen.x)
+    effort = effort.of_data(len(split.train), len(split.val), len(unseen))
     scale = split.sigma_data / IMAGE_SPREAD
-    if budget is not None:
-        effort = effort.within(in_seconds(budget), bench.speed(few, scale))
-    found = replace(found, effort=effort, notes=tuple(_notes(data, effort, split)))
-    found = _errors(found, bench, split, reference, scale)
-    found = _samples(found, bench, split, samples, features, scale)
-    found = _trajectories(found, bench, split, scale)
-    if data.differ:
-        spoiled = f"training and validation images differ without the model: {data.apart}"
-        answers = {key: a.without(spoiled) if key != "copies" else a for key, a in found.answers.items()}
-        found = replace(found, answers=answers)
+    answers: dict[str, Answer] = {}
+    errors = samples_ = trajectories = None
+    notes = []
+    if check.ok:
+        if budget is not None:
+            effort = effort.within(in_seconds(budget), evaluator.speed(few, scale))
+        material = Material(split, unseen, effort, scale, seed)
+        notes = _notes(data, effort)
+        errors, of_errors = _errors(evaluator, material, reference)
+        samples_, of_samples = _samples(evaluator, material, samples, features)
+        trajectories, of_trajectories = _trajectories(evaluator, material)
+        answers = {**of_errors, **of_samples, **of_trajectories}
+        if missing := [key for key in ask.QUESTIONS if key not in answers]:
+            notes.append(f"not asked, for nothing was drawn: {', '.join(missing)}")
+        if data.differ:
+            why = f"training and validation images differ without the model: {data.apart}"
+            answers = {key: a if key == "copies" else a.without(why) for key, a in answers.items()}
+    hashes = {key: data_hash(points) for key, points in sets.items()}
+    result = Audit(
+        name, check, data, effort, hashes, told, answers, errors, samples_, trajectories, tuple(notes)
+    )  # fmt: skip
     if out is not None and share[0] == 0:
-        found.save(out)
-    return found
+        result.save(out)
+    return result
 
 
-def _errors(found: Audit, bench: Bench, split: Split, reference: Denoiser | None, scale: float) -> Audit:
+@dataclass(frozen=True)
+class Material:
+    """What an audit works on.
+
+    split: training and validation images, without what is in both; unseen: images of neither; effort: how many; scale:
+    the spread of the data over that of images; seed: of whatever is drawn.
+    """
+
+    split: Split
+    unseen: Points
+    effort: Effort
+    scale: float
+    seed: int
+
+    @property
+    def grid(self) -> Tensor:
+        """The sampler's noise levels."""
+        return edm_sigmas(self.effort.n_steps, sigma_min=0.002 * self.scale, sigma_max=80 * self.scale)
+
+    @property
+    def equal(self) -> int:
+        """How many images of both sets are compared one by one."""
+        return min(len(self.split.train), len(self.split.val), self.effort.n_images)
+
+
+def _errors(
+    evaluator: Evaluator, material: Material, reference: Denoiser | None
+) -> tuple[ErrorEvidence, dict[str, Answer]]:
     """Questions 1 and 2."""
-    effort, rest = found.effort, split.holdout
-    assert rest is not None
-    n, seed = effort.n_images, bench.seed
-    sigmas = log_sigmas(effort.n_levels, 0.02, 40) * scale
-    parts = {"train": split.train[:n], "val": split.val[:n], "rest": rest[:n]}
-    floor = GREY_STEP**2 / 12 * scale**2
+    effort, rest, n = material.effort, material.unseen, material.effort.n_images
+    sigmas = log_sigmas(effort.n_levels, 0.02, 40) * material.scale
+    parts = {"train": material.split.train[:n], "val": material.split.val[:n], "rest": rest[:n]}
+    floor = ROUNDING * material.scale**2
 
-    def errors_of(denoiser: Denoiser, what: str, few: int = n) -> dict[str, Tensor]:
-        model = Subject(what, denoiser, split.train.x.shape[1:])
-        other = replace(bench, subject=model, share=(0, 1), wait=alone)
-        return {key: other.errors(Points(parts[key].x[:few]), sigmas, effort.draws, what) for key in ("train", "val")}
+    def errors_of(denoiser: Denoiser, what: str, few: int = n) -> tuple[Tensor, Tensor]:
+        other = evaluator.of(denoiser, what)
+        train, val = (other.errors(Points(parts[k].x[:few]), sigmas, effort.draws, what) for k in ("train", "val"))
+        return train, val
 
-    errors = {key: bench.errors(points, sigmas, effort.draws, key) for key, points in parts.items()}
-    wiener = GaussianDenoiser.fit(rest.x)
-    beside = errors_of(reference or wiener, "reference")
-    gap = ask.gap_of((errors["train"], errors["val"]), (beside["train"], beside["val"]), sigmas, floor, seed)
-    few = min(n, CONTROL_IMAGES)
-    controls: dict[str, tuple[ask.Gap, bool]] = {}
+    def gap_of(own: tuple[Tensor, Tensor], beside: tuple[Tensor, Tensor]) -> ask.Gap:
+        few = tuple(errors[:, : own[0].shape[1]] for errors in beside)
+        return ask.gap_of(own, few, sigmas, floor, material.seed)  # type: ignore[arg-type]  # of two
+
+    errors = {key: evaluator.errors(points, sigmas, effort.draws, key) for key, points in parts.items()}
+    beside = errors_of(reference or GaussianDenoiser.fit(rest.x), "reference")
+    gap, few = gap_of((errors["train"], errors["val"]), beside), min(n, CONTROL_IMAGES)
     models = {
         "a denoiser that copies": (OptimalDenoiser(parts["train"].x[:few]), True),
         "a Wiener filter of other images": (GaussianDenoiser.fit(rest.x[: max(2, len(rest) // 2)]), False),
     }
-    for what, (model, truth) in models.items():
-        own = errors_of(model, what, few)
-        beside_few = (beside["train"][:, :few], beside["val"][:, :few])
-        controls[what] = ask.gap_of((own["train"], own["val"]), beside_few, sigmas, floor, seed), truth
-    answers = {"gap": ask.about_gap(gap, controls), "membership": ask.about_membership(gap, controls)}
+    controls = {what: (gap_of(errors_of(model, what, few), beside), truth) for what, (model, truth) in models.items()}
     detections = (true_positive_rate(gap.told.members, gap.told.others, rate) for rate in FALSE_RATES)
     at_risk = most_at_risk(gap.told.members, gap.told.others)
-    null = GapCurve(sigmas, errors["rest"].double().clamp(min=floor), errors["val"].double().clamp(min=floor))
-    return replace(
-        found, answers=answers, gap=gap, null_gap=null, at_risk=at_risk,
-        risky_images=parts["train"].x[at_risk.index[:SUSPICIOUS]], detections=tuple(d for d in detections if d),
-    )  # fmt: skip
+    null = GapCurve(sigmas, *(errors[key].double().clamp(min=floor) for key in ("rest", "val")))
+    risky = parts["train"].x[at_risk.index[:SUSPICIOUS]]
+    evidence = ErrorEvidence(gap, null, at_risk, risky, tuple(d for d in detections if d))
+    return evidence, {"gap": ask.about_gap(gap, controls), "membership": ask.about_membership(gap, controls)}
 
 
 def _samples(
-    found: Audit, bench: Bench, split: Split, samples: Tensor | None, features: FeatureMap | None, scale: float
-) -> Audit:
+    evaluator: Evaluator, material: Material, samples: Tensor | None, features: FeatureMap | None
+) -> tuple[SampleEvidence | None, dict[str, Answer]]:
     """Questions 3 and 4."""
-    effort, rest = found.effort, split.holdout
-    assert rest is not None
+    split = material.split
+    train, val = split.train.x, split.val.x
     if samples is None:
-        if effort.n_samples < 2:
-            return replace(found, notes=(*found.notes, "no samples were drawn: two questions are not asked"))
-        grid = edm_sigmas(effort.n_steps, sigma_min=0.002 * scale, sigma_max=80 * scale)
-        samples = bench.samples(effort.n_samples, grid, split.val.labels)
-    elif samples.shape[1:] != split.train.x.shape[1:]:
-        raise ValueError(
-            f"samples has shape {tuple(samples.shape)}: training points are {tuple(split.train.x.shape[1:])}"
-        )
-    train, val, equal = split.train.x, split.val.x, min(len(split.train), len(split.val))
+        if material.effort.n_samples < 2:
+            return None, {}
+        samples = evaluator.samples(material.effort.n_samples, material.grid, split.val.labels)
+    elif samples.shape[1:] != train.shape[1:]:
+        raise ValueError(f"samples has shape {tuple(samples.shape)}: training points are {tuple(train.shape[1:])}")
+    equal = min(len(train), len(val))
     which, of_val, of_train = ask.copied(samples, train, val)
-    spaces = ask.leans(samples, train[:equal], val[:equal], rest.x, features or pixels, bench.seed)
-    two = nearest(samples, train, k=2)
-    ratios = two.distance[:, 0] / two.distance[:, 1].clamp(min=1e-12)
+    spaces = ask.leans(samples, train[:equal], val[:equal], material.unseen.x, features or pixels, material.seed)
+    distance, index = nearest(samples, train, k=2)
+    ratios = distance[:, 0] / distance[:, 1].clamp(min=torch.finfo(distance.dtype).tiny)
     worst = ratios.argsort()[:SUSPICIOUS]
-    fid, name = _frechet(samples, split, features, bench.seed)
-    try:
-        c_t = copying_score(samples, train, val)
-    except ValueError:  # too few points for cells
-        c_t = None
+    of_samples, of_unseen, _ = spaces
+    frechet, name = _frechet(samples, material, features)
     evidence = SampleEvidence(
         n=len(samples),
-        memorized=clopper_pearson(int(which.sum()), len(which)), memorized_null=clopper_pearson(int(of_val.sum()),
-        len(of_val)), authentic=authentic_fraction(samples, train), authentic_null=authentic_fraction(val, train),
-        copying_score=c_t, lean=spaces[0], lean_null=spaces[1], frechet=fid, frechet_features=name,
-        suspicious=samples[worst], originals=train[two.index[worst, 0]], original_index=two.index[worst, 0],
+        memorized=clopper_pearson(int(which.sum()), len(which)),
+        memorized_null=clopper_pearson(int(of_val.sum()), len(of_val)),
+        authentic=authentic_fraction(samples, train),
+        authentic_null=authentic_fraction(val, train),
+        copying_score=_copying_score(samples, train, val),
+        lean=of_samples,
+        lean_null=of_unseen,
+        frechet=frechet,
+        frechet_features=name,
+        suspicious=samples[worst],
+        originals=train[index[worst, 0]],
         ratios=ratios[worst],
-    )  # fmt: skip
-    more = {"copies": ask.about_copies(which, of_val, of_train), "lean": ask.about_lean(*spaces)}
-    return replace(found, samples=evidence, answers={**found.answers, **more})
+    )
+    return evidence, {"copies": ask.about_copies(which, of_val, of_train), "lean": ask.about_lean(*spaces)}
 
 
-def _frechet(samples: Tensor, split: Split, features: FeatureMap | None, seed: int) -> tuple[FrechetGap | None, str]:
-    assert split.holdout is not None
-    image = split.train.x.shape[1:]
+def _copying_score(samples: Tensor, train: Tensor, val: Tensor) -> Estimate | None:
+    try:
+        return copying_score(samples, train, val)
+    except ValueError:  # too few points for cells
+        return None
+
+
+def _frechet(samples: Tensor, material: Material, features: FeatureMap | None) -> tuple[FrechetGap | None, str]:
+    """The Fréchet gap, and in which features; None where there are too few images for so many features."""
+    split = material.split
     if features is None:
+        image = split.train.x.shape[1:]
         features = classifier_features if image in {(1, side, side) for side in (28, 14, 7)} else pixels
-    points = (features(x) for x in (samples, split.train.x, split.val.x, split.holdout.x))
+    points = (features(x) for x in (samples, split.train.x, split.val.x, material.unseen.x))
     drawn, train, val, rest = (x.flatten(1) for x in points)
     n = min(len(train), len(val))
     name = getattr(features, "identity", getattr(features, "__name__", "features"))
@@ -242,37 +278,32 @@ def _frechet(samples: Tensor, split: Split, features: FeatureMap | None, seed: i
         return None, name
     try:
         fresh = rest if len(rest) >= 2 * n else None
-        return frechet_gap(drawn, train, val, fresh=fresh, n_resamples=12, seed=seed), name
+        return frechet_gap(drawn, train, val, fresh=fresh, n_resamples=12, seed=material.seed), name
     except ValueError:  # the samples are the training set
         return None, name
 
 
-def _trajectories(found: Audit, bench: Bench, split: Split, scale: float) -> Audit:
+def _trajectories(evaluator: Evaluator, material: Material) -> tuple[TrajectoryEvidence | None, dict[str, Answer]]:
     """Question 5."""
-    effort, gap, rest = found.effort, found.gap, split.holdout
-    equal = min(len(split.train), len(split.val), effort.n_images)
-    n = min(effort.n_trajectories, equal)
-    if n < 8 or gap is None or rest is None:
-        return replace(found, notes=(*found.notes, "no trajectories were followed: one question is not asked"))
-    grid = edm_sigmas(effort.n_steps, sigma_min=0.002 * scale, sigma_max=80 * scale)
-    measure = Measure(seed=bench.seed, batch_size=bench.batch_size, progress=bench.progress)
-    even = Split(split.train[:equal], split.val[:equal], rest)
+    split, grid, scale, seed = material.split, material.grid, material.scale, material.seed
+    n = min(material.effort.n_trajectories, material.equal)
+    if n < 8:
+        return None, {}
+    measure = Measure(seed=seed, batch_size=evaluator.batch_size, progress=evaluator.progress)
+    even = Split(split.train[: material.equal], split.val[: material.equal], material.unseen)
     labels = None if split.val.labels is None else split.val.labels[torch.arange(n) % len(split.val)]
-    stats = trajectory_stats(bench.subject, even, n, grid, measure, labels=labels)
+    stats = trajectory_stats(evaluator.subject, even, n, grid, measure, labels=labels)
     window = (grid[:-1] >= 0.1 * scale) & (grid[:-1] <= 3 * scale)
-    position = relative_position(stats, "similarity_gap", levels=window, seed=bench.seed).interval()
-    grids = list(starts(grid, 0.1 * scale, 2 * scale, 4))
-    returned = {key: bench.recalled(part, grids, n, key) for key, part in (("train", even.train), ("val", even.val))}
-    few = min(n, 64)
-    copier = Subject("a denoiser that copies", OptimalDenoiser(even.train.x[:few]), split.train.x.shape[1:])
-    other = replace(bench, subject=copier, share=(0, 1), wait=alone)
-    ends = [other.recalled(Points(part.x[:few]), grids, few, "control") for part in (even.train, even.val)]
-    control = ask.difference(*ends, seed=bench.seed)[0]
-    answer = ask.about_recall(
-        returned["train"], returned["val"], {"a denoiser that copies": (control, True)}, bench.seed
-    )
-    evidence = TrajectoryEvidence(grid[:-1], position, stats, {k: float(v.mean()) for k, v in returned.items()})
-    return replace(found, trajectories=evidence, answers={**found.answers, "recall": answer})
+    position = relative_position(stats, "similarity_gap", levels=window, seed=seed).interval()
+    grids = list(starts(grid, 0.1 * scale, 2 * scale))
+    train, val = (evaluator.recalled(part, grids, n, "recall") for part in (even.train, even.val))
+    few, what = min(n, CONTROL_TRAJECTORIES), "a denoiser that copies"
+    copier = evaluator.of(OptimalDenoiser(even.train.x[:few]), what)
+    ends = [copier.recalled(Points(part.x[:few]), grids, few, what) for part in (even.train, even.val)]
+    control = ask.difference(*ends, seed=seed)[0]
+    returned = {"train": float(train.mean()), "val": float(val.mean())}
+    answer = ask.about_recall(train, val, {what: (control, True)}, seed)
+    return TrajectoryEvidence(position, stats, returned), {"recall": answer}
 
 
 def _points(x: Points | Tensor) -> Points:
@@ -283,22 +314,31 @@ def _labelled(sets: Mapping[str, Points]) -> bool:
     return all(points.labels is not None for key, points in sets.items() if key != "rest")
 
 
-def _split(sets: Mapping[str, Points], data: DataReport, seed: int) -> Split:
-    """Sets in random order, without what is in two of them or twice in one."""
+def _split(sets: Mapping[str, Points], data: DataReport, seed: int) -> tuple[Split, Points]:
+    """Training and validation images in random order, without what is in both or there twice, and images of neither."""
     train, val = data.distinct(sets["train"], "train"), data.distinct(sets["val"], "val")
     if min(len(train), len(val)) < 16:
         raise ValueError(
             f"train has {len(train)} distinct points and val {len(val)} that are not in train: give 16 or more"
         )
-    order = [torch.randperm(len(points), generator=torch.Generator().manual_seed(seed)) for points in (train, val)]
-    train, val = train[order[0]], val[order[1]]
-    if "rest" in sets:
-        return Split(train, val, sets["rest"])
-    half = len(val) // 2
-    return Split(train, val[:half], val[half:])
+    train, val = _shuffled(train, seed), _shuffled(val, seed)
+    if "rest" not in sets:
+        half = len(val) // 2
+        return Split(train, val[:half]), val[half:]
+    rest = sets["rest"]
+    seen = torch.cat([exact(part, rest)[1] for part in (train, val)]).unique()
+    left = torch.ones(len(rest), dtype=torch.bool)
+    left[seen] = False
+    if int(left.sum()) < 16:
+        raise ValueError(f"rest has {int(left.sum())} points that are neither in train nor in val: give 16 or more")
+    return Split(train, val), rest[left.nonzero()[:, 0]] if len(seen) else rest
 
 
-def _notes(data: DataReport, effort: Effort, split: Split) -> list[str]:
+def _shuffled(points: Points, seed: int) -> Points:
+    return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))]
+
+
+def _notes(data: DataReport, effort: Effort) -> list[str]:
     notes = [str(data)] if str(data) else []
     if math.floor(FALSE_RATES[-1] * effort.n_images) < 1:
         needed = round(1 / FALSE_RATES[-1])

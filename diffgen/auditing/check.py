@@ -86,9 +86,9 @@ def check_denoiser(
     findings.append(_noise(bench))
     labelled = [*_labels(bench)]
     if all(finding.verdict != "refused" for finding in findings):  # else the cause is known, or the numbers are random
-        found = diagnosis(bench, wiener, std, progress)
+        likely = diagnosis(bench, wiener, std, progress)
         shifted = [finding.value for finding in labelled if finding.mistake == SHIFTED]
-        labelled = [*labelled, found] if shifted and min(shifted) < found.value else [found, *labelled]
+        labelled = [*labelled, likely] if shifted and min(shifted) < likely.value else [likely, *labelled]
     findings += [*labelled, _clipped(bench, std), _worst(bench, wiener), _scale(bench), _slope(bench, std)]
     findings += _limits(bench, std)
     return Check(tuple(findings))
@@ -137,15 +137,15 @@ def _noise(bench: Bench) -> Finding:
     Of a denoiser that is better than none, E ≤ σ², and x − σ D has an error of about σ² (1 + ‖y‖² / d), so a larger one
     at every level; of one that returns the noise the latter is E.
     """
-    sigmas, name, found = bench.sigmas, "noise in D (Σ D n / Σ n²)", ""
+    sigmas, name, words = bench.sigmas, "noise in D (Σ D n / Σ n²)", ""
     value = float((bench.outputs * bench.n).mean() / bench.n.square().mean())
     for what, formula, factors in (("noise", "x − σ D", -sigmas), ("score", "x + σ² D", sigmas**2)):
         instead = zip(sigmas, factors, bench.outputs)
         errors = torch.stack([bench.error(bench.noisy(sigma) + by * d).mean() for sigma, by, d in instead])
         change = (errors / bench.errors.mean(1)).log()
         if float(change.max()) < 0 and float(change.mean()) < -1:
-            found = f"it looks as if the network's {what} were returned: return {formula} instead"
-    return Finding(name, value, "refused", found, NOISE) if found else Finding(name, value)
+            words = f"it looks as if the network's {what} were returned: return {formula} instead"
+    return Finding(name, value, "refused", words, NOISE) if words else Finding(name, value)
 
 
 def _clipped(bench: Bench, std: float) -> Finding:

@@ -145,21 +145,21 @@ def diagnosis(bench: Bench, wiener: Denoiser, std: float, progress: bool = False
     own = bench.errors[:, :IMAGES]
     above_wiener = float((own.mean(1) / few.errors_of(wiener).mean(1)).log().mean())
     most = max(UNMISTAKABLE, math.log(RESTORED) - above_wiener)
-    found: list[tuple[float, str, str]] = []
+    candidates: list[tuple[float, str, str]] = []
     for where, (below, above) in factors(bench.denoiser, std, math.exp(-STEP), math.exp(STEP)).items():
         factor = Factor.of(many.errors_of(below), bench.errors[:, :MANY], many.errors_of(above))
         if factor.off and factor.gain < most:
             words = f"σ were {math.exp(-factor.log_k):.2g} times what it should be{where}"
             words += "" if factor.log_k < 0 else "; a model that knows its training data by heart looks like that, too"
-            found.append((factor.gain, FACTOR, words))
+            candidates.append((factor.gain, FACTOR, words))
     for hypothesis in tqdm([*hypotheses(bench.denoiser, std)], desc="hypotheses", disable=not progress):
         gain = _gain(few, own, hypothesis.corrected)
         if gain < min(GAIN, most):
-            found.append((gain, hypothesis.mistake, hypothesis.words))
+            candidates.append((gain, hypothesis.mistake, hypothesis.words))
     name = "error if the likely mistake is undone"
-    if not found:
+    if not candidates:
         return Finding(name, 1)
-    gain, mistake, words = min(found)
+    gain, mistake, words = min(candidates)
     return Finding(name, math.exp(gain), "warning", f"it looks as if {words}", mistake)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+STARTS = 4
+"""From how many noise levels trajectories start that may return."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
@@ -38,11 +41,13 @@ class Effort:
     @property
     def evaluations(self) -> dict[str, int]:
         """Rows that the denoiser is called with, by part of the audit."""
-        steps = 2 * self.n_steps - 1
+        steps = 2 * self.n_steps - 1  # calls of a Heun trajectory
+        along = steps + 2 * self.n_steps  # of the trajectories, and of noisy images of both sets at each level
+        returning = 2 * STARTS * steps  # of both sets, at most the whole way
         return {
             "errors": 3 * self.n_images * self.n_levels * self.draws,
             "samples": self.n_samples * steps,
-            "trajectories": self.n_trajectories * (steps + 2 * self.n_steps + 8 * steps),
+            "trajectories": self.n_trajectories * (along + returning),
         }
 
     def of_data(self, n_train: int, n_val: int, n_rest: int) -> Effort:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from diffgen.auditing.found import Found
+    from diffgen.auditing.outcome import Outcome
 
 INK = "#0a0b0c"
 """What figures are drawn in. In a page it becomes the colour of its text, light or dark."""
@@ -26,14 +26,15 @@ class Figure(NamedTuple):
     alt: str
 
 
-def figures(found: Found) -> dict[str, Figure]:
+def figures(outcome: Outcome) -> dict[str, Figure]:
     """All figures that an audit has the numbers for, by name."""
     from diffgen.plots import audit as draw
     from diffgen.plots.images import image_rows
 
     drawn = {}
-    if found.gap and found.null_gap:
-        gap, null = found.gap, found.null_gap
+    images = outcome.data.images
+    if outcome.errors:
+        gap, null = outcome.errors.gap, outcome.errors.null
         members, others = gap.told.members, gap.told.others
         drawn["gap"] = Figure(
             lambda ax: draw.gap_with_band(gap.adjusted, gap.band, gap.raw, null, ax),
@@ -54,8 +55,16 @@ def figures(found: Found) -> dict[str, Figure]:
             "How many training images are found for how many false alarms.",
             "The share of training images found against the share of unseen images, beside the line of chance.",
         )
-    if found.samples and found.samples.suspicious.ndim == 4 and found.samples.suspicious.shape[1] in (1, 3):
-        s = found.samples
+        risky = outcome.errors.risky_images
+        if len(risky) and images:
+            drawn["at_risk"] = Figure(
+                lambda ax: image_rows([risky[:16]], ax),
+                (7.4, 0.7),
+                "Training images that stand out the most.",
+                f"{len(risky[:16])} training images.",
+            )
+    if outcome.samples and images:
+        s = outcome.samples
         rows = 2 * max(1, len(s.suspicious) // 8)
         drawn["suspicious"] = Figure(
             lambda ax: draw.pairs(s.suspicious, s.originals, s.ratios, ax),
@@ -64,16 +73,8 @@ def figures(found: Found) -> dict[str, Figure]:
             "nearest is, than all other samples. Look at them. No number replaces that.",
             f"{len(s.suspicious)} samples with their nearest training images.",
         )
-        if found.risky_images is not None and len(found.risky_images):
-            risky = found.risky_images
-            drawn["at_risk"] = Figure(
-                lambda ax: image_rows([risky[:16]], ax),
-                (7.4, 0.7),
-                "Training images that stand out the most.",
-                f"{len(risky[:16])} training images.",
-            )
-    if found.trajectories:
-        t = found.trajectories
+    if outcome.trajectories:
+        t = outcome.trajectories
         drawn["place"] = Figure(
             lambda ax: draw.place(t.position, ax),
             (6.4, 1.3),

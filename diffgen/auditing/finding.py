@@ -69,8 +69,8 @@ class Check:
         Raises:
             KeyError: there is none.
         """
-        found = {finding.name: finding for finding in self.findings}
-        return found[name]
+        by_name = {finding.name: finding for finding in self.findings}
+        return by_name[name]
 
     def __str__(self) -> str:
         counts = f"{len(self.refusals)} refused, {len(self.warnings)} warnings, {len(self.findings)} findings"

@@ -13,7 +13,7 @@ import torch
 
 from diffgen import adapters
 from diffgen.denoiser import Denoiser
-from diffgen.runs import RunFolder, load_denoiser
+from diffgen.runs import load_denoiser
 
 
 def load_model(what: str, *, device: str = "cpu", trust_code: bool = False) -> Denoiser:
@@ -39,13 +39,8 @@ def load_model(what: str, *, device: str = "cpu", trust_code: bool = False) -> D
         )
     if path.suffix == ".pkl":
         return adapters.load_edm_pickle(path, trust_code=trust_code).to(device)
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or (path / "snapshots").is_dir():
         return load_denoiser(path, device=device)
-    if path.is_dir() and (path / "snapshots").is_dir():
-        snapshots = RunFolder(path).snapshots
-        if not snapshots:
-            raise ValueError(f"{what} has no snapshot yet: train it further")
-        return snapshots[-1].denoiser(device)
     if path.is_dir() and ((path / "unet").is_dir() or (path / "model_index.json").exists()):
         return _diffusers(path, device)
     raise ValueError(
@@ -77,10 +72,10 @@ def function(what: str) -> Any:
             sys.path.pop(0)
     else:
         module = importlib.import_module(place)
-    found = getattr(module, name, None)
-    if not callable(found):
+    named = getattr(module, name, None)
+    if not callable(named):
         raise ValueError(f"{what}: {place} has no function {name!r}")
-    return found
+    return named
 
 
 def _checked(made: Any, what: str) -> Denoiser:

@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 
 from diffgen.data import Points
+from diffgen.data.duplicates import exact, near
+from diffgen.features import principal_components
 from diffgen.metrics.estimate import Interval
 from diffgen.metrics.membership import told_apart
 
 CONFIDENCE = 0.99
-IMAGES = 2048
+"""Of the test whether the two sets are told apart without the model: it takes verdicts away, and accuses nobody."""
+IMAGES, FITTED = 2048, 1024
+"""How many images of each set are told apart, and on how many of both the principal components are fitted."""
 COMPONENTS = 12
 
 
@@ -25,6 +29,7 @@ class DataReport:
         repeated: indices of training images that are in the training set before, exactly.
         shared: indices of validation images that are training images, or in the validation set before, exactly.
         near: pairs of a training and a validation image that are nearly equal, (K, 2).
+        images: whether the points are grey or colour images, which can be shown.
         apart: how well training and validation images are told apart without the model, as an area under the ROC curve.
     """
 
@@ -34,6 +39,7 @@ class DataReport:
     shared: Tensor
     near: Tensor
     apart: Interval
+    images: bool
 
     @property
     def differ(self) -> bool:
@@ -72,13 +78,12 @@ def data_report(train: Points, val: Points, *, seed: int = 0) -> DataReport:
 
     Source: Lopez-Paz and Oquab 2017, arXiv 1610.06545 (classifier two-sample tests).
     """
-    from diffgen.data.duplicates import exact, near
-
     repeated, shared = exact(train.x, val.x)
     close = near(train.x, val.x)
     few = [x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:IMAGES]] for x in (train.x, val.x)]
     told = told_apart(*summaries(*few), confidence=CONFIDENCE, seed=seed)
-    return DataReport(len(train), len(val), repeated, shared, close, told.auc)
+    images = train.x.ndim == 4 and train.x.shape[1] in (1, 3)
+    return DataReport(len(train), len(val), repeated, shared, close, told.auc, images)
 
 
 def summaries(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,10 +99,8 @@ def summaries(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.ndim == 4:
         images = torch.cat([a, b]).double()
         columns += [images.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3)]
-    k = min(COMPONENTS, both.shape[1], len(both) // 8)
-    centred = both - both.mean(0)
-    torch.manual_seed(0)
-    axes = torch.pca_lowrank(centred, q=k, center=False)[2]
-    table = torch.cat([torch.stack(columns, 1), centred @ axes], 1)
+    some = both[:: -(-len(both) // FITTED)]  # of both sets
+    components = principal_components(some, min(COMPONENTS, both.shape[1], len(some) // 8))
+    table = torch.cat([torch.stack(columns, 1), components(both)], 1)
     table = (table - table.mean(0)) / table.std(0).clamp(min=1e-12)
     return table[: len(a)], table[len(a) :]

@@ -36,16 +36,20 @@ class Gap:
     told: Told
 
     @property
+    def clearest(self) -> int:
+        """The noise level at which the lower end of the band is highest, an index."""
+        return int(self.band.low.nan_to_num(-math.inf).argmax())
+
+    @property
     def at_peak(self) -> Interval:
-        """The gap where its band is highest, with the band there."""
-        low, high = self.band.low.nan_to_num(-math.inf), self.band.high.nan_to_num(math.inf)
-        at = int(low.argmax())
-        return Interval(float(self.band.gap[at]), float(low[at]), max(float(high.max()), float(low[at])))
+        """The gap at its clearest; from the lower end of the band there to the highest upper end anywhere."""
+        at, high = self.clearest, float(self.band.high.nan_to_num(math.inf).max())
+        return Interval(float(self.band.gap[at]), float(self.band.low[at]), high)
 
     @property
     def peak_sigma(self) -> float:
         """The noise level of `at_peak`."""
-        return float(self.raw.sigmas[self.band.low.nan_to_num(-math.inf).argmax()])
+        return float(self.raw.sigmas[self.clearest])
 
 
 def gap_of(
@@ -82,8 +86,7 @@ def _where_it_helps(adjusted: GapCurve, raw: GapCurve) -> GapCurve:
 
 def about_gap(gap: Gap, controls: dict[str, tuple[Gap, bool]]) -> Answer:
     """Does it denoise its training images better than unseen ones?"""
-    at = int(gap.band.low.nan_to_num(-math.inf).argmax())
-    stderr = float(gap.adjusted.stderr[at])
+    stderr = float(gap.adjusted.stderr[gap.clearest])
     return Answer(
         key="gap", question="Does it denoise its training images better than unseen ones?",
         statistic="relative gap G(σ), adjusted, where its band for all σ at once is highest", number=gap.at_peak,

@@ -11,10 +11,11 @@ import tyro
 
 from diffgen.auditing.audit import audit as audit_denoiser
 from diffgen.auditing.effort import Effort, in_seconds
-from diffgen.auditing.evidence import alone, seconds_per_row
+from diffgen.auditing.evaluator import alone, seconds_per_row
 from diffgen.auditing.models import function, load_model
 from diffgen.data.opening import open_data
 from diffgen.features import FeatureMap, classifier_features, pixels
+from diffgen.sweep.plan import duration
 
 Positional = Annotated[str, tyro.conf.Positional]
 
@@ -88,10 +89,10 @@ def audit(
         if budget:
             plan = plan.within(in_seconds(budget), row)
         for part, rows in plan.evaluations.items():
-            print(f"{part:<13} {rows:>12,} images through the model, {_time(rows * row)}")
-        print(f"{'in all':<13} {sum(plan.evaluations.values()):>12,}, {_time(sum(plan.evaluations.values()) * row)}")
+            print(f"{part:<13} {rows:>12,} images through the model, {duration(rows * row)}")
+        print(f"{'in all':<13} {sum(plan.evaluations.values()):>12,}, {duration(sum(plan.evaluations.values()) * row)}")
         return 0
-    found = audit_denoiser(
+    result = audit_denoiser(
         denoiser, sets["train"], sets["val"], sets.get("rest"),
         samples=open_data(samples_from).x if samples_from else None, features=_features(features),
         reference=None if reference == "wiener" else load_model(reference, device=where, trust_code=trust_code),
@@ -99,10 +100,9 @@ def audit(
         name=Path(model.rstrip("/")).name, seed=seed, batch_size=batch_size, share=(rank, processes), wait=wait,
     )  # fmt: skip
     if rank == 0:
-        print(found)
-        print(out / "report.html" if found.check.ok else found.save(out), flush=True)
+        print(result, out / "report.html", sep="\n", flush=True)
     wait()  # torchrun ends all processes as soon as one has another exit code than 0
-    return found.exit_code if rank == 0 else 0
+    return result.exit_code if rank == 0 else 0
 
 
 def _features(name: str | None) -> FeatureMap | None:
@@ -118,10 +118,3 @@ def _processes(device: str) -> tuple[int, int, Callable[[], None]]:
 
     state = PartialState(cpu=device == "cpu")
     return state.process_index, state.num_processes, state.wait_for_everyone
-
-
-def _time(seconds: float) -> str:
-    """A time for people: 40 s, 12 min, 3.4 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -60,8 +60,8 @@ def from_array(
     """
     source = str(x) if isinstance(x, str | Path) else "x"
     if isinstance(x, str | Path):
-        x, found = _read_file(Path(x), key, labels_key)
-        labels = found if labels is None else labels
+        x, beside = _read_file(Path(x), key, labels_key)
+        labels = beside if labels is None else labels
     elif key is not None or labels_key is not None:
         raise ValueError(f"key is {key or labels_key!r}, but x is no .npz file: leave it out")
     if isinstance(labels, str | Path):
@@ -97,14 +97,19 @@ class ArrayRows:
         if self.low_high is None:
             return torch.from_numpy(rows.astype(np.float32))
         if rows.dtype == np.uint8 and self.low_high == (0, 255):
-            return bytes_to_units(torch.from_numpy(rows))
+            return from_bytes(torch.from_numpy(rows))
         low, high = self.low_high
         return torch.from_numpy(((rows.astype(np.float64) - low) * (2 / (high - low)) - 1).astype(np.float32))
 
 
-def bytes_to_units(x: Tensor) -> Tensor:
-    """Bytes 0…255 as float32 in [−1, 1]: x / 127.5 − 1."""
-    return x.float().div_(127.5).sub_(1)
+def to_bytes(x: Tensor) -> Tensor:
+    """Images in [−1, 1] in 256 steps, cut off at the ends: as image files hold them, and as they are kept."""
+    return ((x + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def from_bytes(x: Tensor) -> Tensor:
+    """The images back from `to_bytes`: 0…255 as float32 in [−1, 1]."""
+    return x.float() / 127.5 - 1
 
 
 def arranged(array: np.ndarray, layout: Layout | None, source: str = "x") -> np.ndarray:

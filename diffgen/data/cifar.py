@@ -108,20 +108,20 @@ def _read(archive: _Archive, path: str | Path | None, part: Part) -> Pool:
 def _find(archive: _Archive, path: str | Path | None) -> Path:
     """The archive or its unpacked folder."""
     if path is not None:
-        found = _there(archive, Path(path))
-        if found is None:
+        there = _there(archive, Path(path))
+        if there is None:
             raise FileNotFoundError(
                 f"{path} has neither {archive.file} nor {archive.folder}: get {PUBLISHED}{archive.file}"
             )
-        return found
+        return there
     import pooch  # slow to import, and few need it
 
     cache = Path(pooch.os_cache("diffgen")) / "cifar"
     named = os.environ.get(FOLDER_VARIABLE)
     for folder in [*([Path(named)] if named else []), cache]:
-        found = _there(archive, folder)
-        if found is not None:
-            return found
+        there = _there(archive, folder)
+        if there is not None:
+            return there
     url = PUBLISHED + archive.file
     return Path(pooch.retrieve(url, f"md5:{archive.md5}", archive.file, cache, progressbar=True))
 

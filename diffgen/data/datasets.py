@@ -63,9 +63,9 @@ def from_dataset(
     images, classes = zip(*(_item(dataset, i, keys) for i in range(n)))
     named = class_names if class_names is not None else _class_names(dataset, keys)
     array, layout = _stacked(images, size, layout)
-    found = None if not labels or all(c is None for c in classes) else _classes(classes)
+    indices = None if not labels or all(c is None for c in classes) else _classes(classes)
     return from_array(
-        array, found, layout=layout, value_range=value_range, class_names=named if found is not None else (),
+        array, indices, layout=layout, value_range=value_range, class_names=named if indices is not None else (),
         name=type(dataset).__name__,
     )  # fmt: skip
 

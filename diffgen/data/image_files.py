@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffgen.data.arrays import bytes_to_units, class_labels
+from diffgen.data.arrays import class_labels, from_bytes
 from diffgen.data.pictures import as_bytes, channels_of, checked_size, one_size, opened
 from diffgen.data.pool import Pool
 
@@ -159,7 +159,7 @@ class ImageRows:
             OSError: a file is damaged.
         """
         images = [self._decoded(self.names[i]) for i in index]
-        return bytes_to_units(torch.from_numpy(np.stack(images))) if images else torch.empty(0, *self.shape)
+        return from_bytes(torch.from_numpy(np.stack(images))) if images else torch.empty(0, *self.shape)
 
     def _called(self, name: str) -> str:
         return f"{self.files.path}/{name}"

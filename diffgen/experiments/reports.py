@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffgen.data import Points, Split
+from diffgen.data.arrays import from_bytes, to_bytes
 from diffgen.experiments.measure import Measure
-from diffgen.experiments.sampling import ROWS, from_bytes, initial_noise, split_hashes, to_bytes, where
+from diffgen.experiments.sampling import ROWS, initial_noise, split_hashes, where
 from diffgen.experiments.subject import Derived
 from diffgen.features import FeatureMap, classifier_features, identity
 from diffgen.guidance import Chunked

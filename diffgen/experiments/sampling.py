@@ -7,6 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffgen.data import Points, Split
+from diffgen.data.arrays import from_bytes, to_bytes
 from diffgen.denoiser import Denoiser, device_of
 from diffgen.experiments.measure import Measure
 from diffgen.features import FeatureMap, classifier_features, identity, principal_components
@@ -83,16 +84,6 @@ def draw_samples(
 def where(denoiser: Denoiser, measure: Measure) -> torch.device:
     """The device on which a denoiser computes: its own, or the one asked for if it has none."""
     return device_of(denoiser, torch.device(measure.device))
-
-
-def to_bytes(x: Tensor) -> Tensor:
-    """Images in [−1, 1] in 256 steps, cut off at the ends: as image files hold them, and as they are kept."""
-    return ((x + 1) * 127.5).round().clamp(0, 255).byte()
-
-
-def from_bytes(x: Tensor) -> Tensor:
-    """The images back from `to_bytes`, float32."""
-    return x.float() / 127.5 - 1
 
 
 def initial_noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:

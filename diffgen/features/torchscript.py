@@ -224,10 +224,12 @@ def _checked(path: Path, sha256: str | None) -> str:
     """The checksum of a file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: give the path of a file of weights")
-    found = sha256_of(path)
-    if sha256 is not None and found != sha256.lower():
-        raise ValueError(f"{path} has the SHA-256 {found}, not {sha256}: get the file again, or give its own checksum")
-    return found
+    checksum = sha256_of(path)
+    if sha256 is not None and checksum != sha256.lower():
+        raise ValueError(
+            f"{path} has the SHA-256 {checksum}, not {sha256}: get the file again, or give its own checksum"
+        )
+    return checksum
 
 
 def _weights_checksum(network: nn.Module) -> str:

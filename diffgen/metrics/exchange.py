@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffgen.metrics.gap import GapCurve
 from diffgen.metrics.neighbours import nearest
-from diffgen.metrics.position import GREY_LEVEL
+from diffgen.metrics.position import ROUNDING
 from diffgen.rng import generator
 
 KEPT = 48
@@ -115,7 +115,7 @@ def lean(
     if not len(queries) or n < 2:
         raise ValueError(f"queries has {len(queries)} rows and the smaller set {n}: give one or more, and two or more")
     distance, index = nearest(queries, torch.cat([train[:n], val[:n]]), k=min(KEPT, 2 * n))
-    squared = distance.square() + math.prod(queries.shape[1:]) * GREY_LEVEL**2 / 12
+    squared = distance.square() + math.prod(queries.shape[1:]) * ROUNDING
     logs = squared.log()
 
     def of(member: Tensor) -> Tensor:

@@ -185,14 +185,12 @@ def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Interval:
     Source: Clopper and Pearson, *The use of confidence or fiducial limits illustrated in the case of the binomial*,
     Biometrika 26, 1934.
     """
-    from scipy.stats import beta  # slow to import
+    from scipy.stats import binomtest  # slow to import
 
     if not 0 <= hits <= n or n < 1:
         raise ValueError(f"hits is {hits} of n = {n}: it is between 0 and n, and n is at least 1")
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return Interval(hits / n, low, high)
+    low, high = binomtest(hits, n).proportion_ci(confidence, method="exact")
+    return Interval(hits / n, float(low), float(high))
 
 
 class AtRisk(NamedTuple):
@@ -219,9 +217,10 @@ def most_at_risk(members: Tensor, others: Tensor, false_discovery_rate: float = 
 
     Source: Benjamini and Hochberg 1995; Bates et al. 2023, arXiv 2104.08279, for p-values by ranks.
     """
+    from scipy.stats import false_discovery_control  # slow to import
+
     above = len(others) - torch.searchsorted(others.sort().values, members.contiguous(), right=False)
     p = (1 + above).double() / (len(others) + 1)
     ordered, index = p.sort(stable=True)
-    passes = ordered <= false_discovery_rate * torch.arange(1, len(p) + 1) / len(p)
-    count = int(passes.nonzero()[-1]) + 1 if bool(passes.any()) else 0
+    count = int((false_discovery_control(ordered.numpy()) <= false_discovery_rate).sum())
     return AtRisk(index[:count], ordered[:count], false_discovery_rate)

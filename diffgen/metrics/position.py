@@ -17,6 +17,8 @@ from diffgen.metrics.neighbours import nearest
 
 GREY_LEVEL = 2 / 255
 """The step of images in 256 values on [−1, 1]."""
+ROUNDING = GREY_LEVEL**2 / 12
+"""The mean square of rounding to these values, an entry."""
 
 
 def nearness(queries: Tensor, train: Tensor, val: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def nearness(queries: Tensor, train: Tensor, val: Tensor) -> Tensor:
         (Q,), float64.
     """
     n = min(len(train), len(val))
-    epsilon = math.prod(queries.shape[1:]) * GREY_LEVEL**2 / 12
+    epsilon = math.prod(queries.shape[1:]) * ROUNDING
     to_val, to_train = (nearest(queries, part[:n], k=1).distance[:, 0].square() for part in (val, train))
     return ((to_val + epsilon) / (to_train + epsilon)).log()
 

@@ -14,8 +14,8 @@ from diffgen.plots.images import image_rows
 
 def gap_with_band(adjusted: GapCurve, band: GapBand, raw: GapCurve, null: GapCurve, ax: Axes) -> Axes:
     """G(σ) with the band that holds it at all σ at once; raw, and of images that no training saw."""
-    ax.fill_between(band_x := adjusted.sigmas, band.low, band.high, color=TRAIN, alpha=0.2, lw=0)
-    ax.plot(band_x, band.gap, color=TRAIN, marker="o", ms=3, label="adjusted, with its band")
+    ax.fill_between(adjusted.sigmas, band.low, band.high, color=TRAIN, alpha=0.2, lw=0)
+    ax.plot(adjusted.sigmas, band.gap, color=TRAIN, marker="o", ms=3, label="adjusted, with its band")
     ax.plot(raw.sigmas, raw.gap, color=TRAIN, ls=":", lw=1.2, label="raw")
     ax.plot(null.sigmas, null.gap, color=NEUTRAL, ls="--", lw=1.2, label="unseen images in place of training images")
     ax.axhline(0, color=NEUTRAL, lw=0.8)
@@ -65,13 +65,6 @@ def pairs(samples: Tensor, originals: Tensor, ratios: Tensor, ax: Axes, columns:
     if not rows:
         rows, labels = [samples, originals], [f"samples, d₁/d₂ from {float(ratios[0]):.2f}", "nearest training images"]
     return image_rows(rows, ax, labels)
-
-
-def returns(returned: dict[str, float], ax: Axes) -> Axes:
-    """How often trajectories return to the image that they started near."""
-    ax.bar(["training", "validation"], [returned["train"], returned["val"]], color=[TRAIN, VAL], width=0.5)
-    ax.set(ylabel="share that returns", ylim=(0, 1))
-    return ax
 
 
 def place(position: tuple[float, float, float], ax: Axes) -> Axes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -202,8 +202,8 @@ class YourModelPlan:
     """Chapter 6.
 
     size: of the images. n_train: training images of the DDPM. few: those of the flow, which is to copy them. n_val:
-    images that neither saw. ddpm_images, flow_images: images seen in training. n_images, n_levels, n_samples, n_steps,
-    n_trajectories: of audits, see `diffgen.auditing.effort.Effort`.
+    images that neither saw. ddpm_images, flow_images: images seen in training. effort: of audits, fields of
+    `diffgen.auditing.effort.Effort`.
     """
 
     size: int = 14
@@ -212,11 +212,9 @@ class YourModelPlan:
     n_val: int = 2_048
     ddpm_images: int = 25_600
     flow_images: int = 64_000
-    n_images: int = 1_024
-    n_levels: int = 8
-    n_samples: int = 640
-    n_steps: int = 12
-    n_trajectories: int = 64
+    effort: Mapping[str, int] = field(default_factory=lambda: {
+        "n_images": 1_024, "n_levels": 8, "draws": 1, "n_samples": 640, "n_steps": 12, "n_trajectories": 64
+    })  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

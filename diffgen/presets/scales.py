@@ -88,8 +88,8 @@ def smoke(seed: int = 0) -> Preset:
             windows=(8, 10), window_n_eval=16, field_levels=3, field_images=2, field_pixels=4,
         ),
         your_model=YourModelPlan(
-            n_train=64, n_val=128, ddpm_images=256, flow_images=256, n_images=32, n_levels=3, n_samples=32, n_steps=3,
-            n_trajectories=8,
+            n_train=64, n_val=128, ddpm_images=256, flow_images=256,
+            effort={"n_images": 32, "n_levels": 3, "draws": 1, "n_samples": 32, "n_steps": 3, "n_trajectories": 8},
         ),
     )  # fmt: skip
 
@@ -160,7 +160,10 @@ def standard(seed: int = 0) -> Preset:
             n_steps=18, windows=(8, 10, 12), window_n_eval=4_096, field_levels=10,
             field_images=32, field_pixels=49, map_images=16,
         ),
-        your_model=YourModelPlan(ddpm_images=102_400, n_levels=12, n_samples=2_048, n_steps=18, n_trajectories=256),
+        your_model=YourModelPlan(
+            ddpm_images=102_400,
+            effort={"n_images": 1_024, "n_levels": 12, "draws": 2, "n_samples": 2_048, "n_trajectories": 256},
+        ),
     )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""What an audit finds: numbers and images, of which `diffgen.auditing.report` makes pages."""
+"""What an audit came to: numbers and images, of which `diffgen.auditing.report` makes pages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -17,17 +17,36 @@ from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.metrics.exchange import Lean
 from diffgen.metrics.frechet import FrechetGap
 from diffgen.metrics.gap import GapCurve
-from diffgen.metrics.membership import AtRisk, Detection
+from diffgen.metrics.membership import AtRisk, Detection, Told
 from diffgen.metrics.trajectory import TrajectoryStats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ErrorEvidence:
+    """What per-image errors say: the gap and the membership scores, beside a null.
+
+    gap: of the model; null: the gap between unseen images in place of training images, and validation images; at_risk:
+    the training images that stand out, and risky_images, the first of them; detections: true positives at few false
+    ones.
+    """
+
+    gap: Gap
+    null: GapCurve
+    at_risk: AtRisk
+    risky_images: Tensor
+    detections: tuple[Detection, ...]
 
 
 @dataclass(frozen=True)
 class SampleEvidence:
-    """What was found of the samples: never decisive but where a question names it.
+    """What samples are like. No number decides anything but through the `Answer` that names it.
 
-    memorized and its null, with Clopper–Pearson intervals; authentic, its null, and C_T; lean; frechet, with its
-    numerator, denominator and baselines; suspicious: the samples nearest to a training image for what is between
-    neighbours, and these images, (·, *).
+    memorized and its null, with Clopper–Pearson intervals; authentic, its null, and C_T; lean and its null; frechet,
+    with its numerator, denominator and baselines, in features of that name; suspicious: the samples nearest to a
+    training image for what is between neighbours, (·, *), these images, and d₁/d₂ of each.
     """
 
     n: int
@@ -42,7 +61,6 @@ class SampleEvidence:
     frechet_features: str
     suspicious: Tensor
     originals: Tensor
-    original_index: Tensor
     ratios: Tensor
 
 
@@ -50,25 +68,25 @@ class SampleEvidence:
 class TrajectoryEvidence:
     """Where sampling trajectories run between noisy validation (0) and noisy training images (1), and who returns."""
 
-    sigmas: Tensor
     position: Interval
     stats: Mapping[str, TrajectoryStats]
     returned: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an audit found, in numbers; see `diffgen.auditing.audit.Audit`.
+class Outcome:
+    """What an audit came to, in numbers; see `diffgen.auditing.audit.Audit`.
 
     Attributes:
+        name: of the model.
         check: can the denoiser be believed?
         data: duplicates, and whether training and validation images are alike.
-        answers: the questions, by their key.
-        gap: errors, curves, band, membership scores; None if the model was refused.
-        at_risk: training images that stand out.
-        detections: true positives at few false ones.
-        samples, trajectories: None if none were asked for.
-        effort, name, hashes, seconds_per_row: what was measured, and of what.
+        effort: how much was measured.
+        hashes: of the data sets, by their names.
+        conditional: whether the model was told classes.
+        answers: the questions, by their key; none if the model was refused.
+        errors, samples, trajectories: what the answers rest on; None where it was not measured.
+        notes: what a reader should know beside the verdicts.
     """
 
     name: str
@@ -78,11 +96,7 @@ class Found:
     hashes: Mapping[str, str]
     conditional: bool
     answers: Mapping[str, Answer] = field(default_factory=dict)
-    gap: Gap | None = None
-    null_gap: GapCurve | None = None
-    at_risk: AtRisk | None = None
-    risky_images: Tensor | None = None
-    detections: tuple[Detection, ...] = ()
+    errors: ErrorEvidence | None = None
     samples: SampleEvidence | None = None
     trajectories: TrajectoryEvidence | None = None
     notes: tuple[str, ...] = ()
@@ -93,16 +107,28 @@ class Found:
         return {key: answer.verdict for key, answer in self.answers.items()}
 
     @property
-    def membership(self) -> Any:
+    def gap(self) -> Gap | None:
+        """Errors, curves and band; None if the model was refused."""
+        return self.errors.gap if self.errors else None
+
+    @property
+    def membership(self) -> Told | None:
         """How well training images are told from others; None if the model was refused."""
-        return self.gap.told if self.gap else None
+        return self.errors.gap.told if self.errors else None
 
     @property
     def exit_code(self) -> int:
-        """0: nothing found. 3: something was. 1: the model could not be audited."""
+        """0: nothing suspicious. 3: something is. 1: the model could not be audited."""
         if not self.check.ok:
             return 1
         return 3 if "memorizes" in self.verdicts.values() else 0
+
+    def table(self) -> pd.DataFrame:
+        """The questions with their verdicts, numbers and intervals, a row each."""
+        import pandas as pd  # slow to import
+
+        rows = [(a.question, a.verdict, *a.number) for a in self.answers.values()]
+        return pd.DataFrame(rows, columns=["question", "verdict", "number", "low", "high"])
 
     def __str__(self) -> str:
         if not self.check.ok:

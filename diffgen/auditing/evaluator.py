@@ -1,4 +1,4 @@
-"""What an audit measures of a model: per-image errors, samples, ends of trajectories. Each piece is kept as it is done.
+"""What an audit calls a model for: per-image errors, samples, ends of trajectories. Each piece is kept as it is done.
 
 A killed audit goes on where it stopped, and processes that `torchrun` started share the pieces: each computes every
 so-manieth of them, and reads those of the others from the audit's folder.
@@ -6,13 +6,15 @@ so-manieth of them, and reads those of the others from the audit's folder.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from diffgen.auditing.effort import STARTS
 from diffgen.data import Points
 from diffgen.denoiser import Denoiser, device_of
 from diffgen.experiments.sampling import initial_noise
@@ -33,8 +35,8 @@ def alone() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """A model on the bench: what is measured, and how.
+class Evaluator:
+    """What is called of a model, and how: each piece is kept as it is done.
 
     Args:
         subject: the model, with the folder in which pieces are kept.
@@ -56,6 +58,11 @@ class Bench:
     def denoiser(self) -> Denoiser:
         """The model."""
         return self.subject.denoiser()
+
+    def of(self, denoiser: Denoiser, name: str) -> Evaluator:
+        """That of another model, whose pieces every process computes for itself and nobody keeps: of a control."""
+        subject = Subject(name, denoiser, self.subject.shape)
+        return replace(self, subject=subject, share=(0, 1), wait=alone)
 
     def pieces(self, of: Sequence[Piece], what: str) -> list[dict[str, Tensor]]:
         """All pieces, in order; this process computes its share of those that are not there yet."""
@@ -83,12 +90,12 @@ class Bench:
 
         def of(sigma: Tensor) -> Piece:
             def compute() -> dict[str, Tensor]:
-                found = denoising_error(
+                errors = denoising_error(
                     self.denoiser, points.x, sigma[None], labels=points.labels, draws=draws, seed=self.seed,
                     batch_size=self.batch_size,
                 )  # fmt: skip
-                _finite(found[0], f"the error at σ = {float(sigma):.3g}")
-                return {"errors": found[0]}
+                _finite(errors[0], f"the error at σ = {float(sigma):.3g}")
+                return {"errors": errors[0]}
 
             return "audit_errors", {"sigma": float(sigma), **common}, compute
 
@@ -135,8 +142,6 @@ class Bench:
 
 def seconds_per_row(denoiser: Denoiser, x: Tensor, labels: Tensor | None, sigma: float, batch_size: int) -> float:
     """How long a row of a call takes, measured on one batch after another one."""
-    import time
-
     device = device_of(denoiser, x.device)
     rows = x[torch.arange(batch_size) % len(x)].to(device)
     told = None if labels is None else labels[torch.arange(batch_size) % len(labels)].to(device)
@@ -157,7 +162,7 @@ def _finite(x: Tensor, what: str) -> None:
         )
 
 
-def starts(sigmas: Tensor, low: float, high: float, count: int = 3) -> Iterator[Tensor]:
+def starts(sigmas: Tensor, low: float, high: float, count: int = STARTS) -> Iterator[Tensor]:
     """The rest of the sampler's grid from a few of its levels on, those that are nearest to a range of σ in ln σ."""
     inside = [i for i, s in enumerate(sigmas[:-1].tolist()) if low <= s <= high]
     if not inside:
