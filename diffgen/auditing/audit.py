@@ -303,7 +303,7 @@ def _trajectories(evaluator: Evaluator, material: Material) -> tuple[TrajectoryE
     control = ask.difference(*ends, seed=seed)[0]
     returned = {"train": float(train.mean()), "val": float(val.mean())}
     answer = ask.about_recall(train, val, {what: (control, True)}, seed)
-    return TrajectoryEvidence(position, stats, returned), {"recall": answer}
+    return TrajectoryEvidence(n, position, stats, returned), {"recall": answer}
 
 
 def _points(x: Points | Tensor) -> Points:

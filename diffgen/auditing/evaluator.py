@@ -17,12 +17,11 @@ from tqdm import tqdm
 from diffgen.auditing.effort import STARTS
 from diffgen.data import Points
 from diffgen.denoiser import Denoiser, device_of
-from diffgen.experiments.sampling import initial_noise
-from diffgen.guidance import Chunked
+from diffgen.experiments import Measure
+from diffgen.experiments.sampling import draw_samples
 from diffgen.metrics.copying import recalled
 from diffgen.metrics.gap import denoising_error
 from diffgen.runs import Subject, cached, data_hash
-from diffgen.sampling import sample
 
 ROWS = 512
 """Samples that are drawn and kept together."""
@@ -108,13 +107,9 @@ class Evaluator:
         def of(start: int) -> Piece:
             rows = slice(start, min(start + ROWS, n))
 
-            @torch.no_grad()
             def compute() -> dict[str, Tensor]:
-                denoiser = self.denoiser
-                noise = sigmas[0] * initial_noise(n, self.subject.shape, self.seed)[rows]
-                device = device_of(denoiser, noise.device)
-                told = None if classes is None else classes[rows].to(device)
-                drawn = sample(Chunked(denoiser, self.batch_size), noise.to(device), sigmas, told).cpu()
+                quiet = Measure(seed=self.seed, progress=False)
+                drawn = draw_samples(self.subject, n, sigmas, quiet, labels=classes, rows=rows)
                 _finite(drawn, "a sample")
                 return {"samples": drawn}
 

@@ -66,8 +66,13 @@ class SampleEvidence:
 
 @dataclass(frozen=True)
 class TrajectoryEvidence:
-    """Where sampling trajectories run between noisy validation (0) and noisy training images (1), and who returns."""
+    """Where sampling trajectories run between noisy validation (0) and noisy training images (1), and who returns.
 
+    n: trajectories, and images of each set; position: with its interval; stats: by `PARTS`; returned: by set, the share
+    of trajectories that return to the image that they started near.
+    """
+
+    n: int
     position: Interval
     stats: Mapping[str, TrajectoryStats]
     returned: Mapping[str, float]

@@ -14,6 +14,7 @@ from diffgen.runs.log import provenance
 
 if TYPE_CHECKING:
     from diffgen.auditing.outcome import Outcome
+    from diffgen.metrics.estimate import Estimate
 
 SCHEMA = 1
 """Version of `audit.json`, raised by hand when a field changes its meaning or goes."""
@@ -52,14 +53,19 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     if s := outcome.samples:
         result["samples"] = {
             "n": s.n, "memorized": list(s.memorized), "memorized_null": list(s.memorized_null),
-            "authentic": float(s.authentic), "authentic_null": float(s.authentic_null),
-            "copying_score": None if s.copying_score is None else float(s.copying_score),
+            "authentic": with_error(s.authentic), "authentic_null": with_error(s.authentic_null),
+            "copying_score": None if s.copying_score is None else with_error(s.copying_score),
             "lean": s.lean._asdict(), "lean_null": s.lean_null._asdict(), "frechet_features": s.frechet_features,
-            "frechet": None if s.frechet is None else {k: [float(v), v.stderr] for k, v in s.frechet._asdict().items()},
+            "frechet": None if s.frechet is None else {k: with_error(v) for k, v in s.frechet._asdict().items()},
         }  # fmt: skip
     if t := outcome.trajectories:
-        result["trajectories"] = {"position": list(t.position), "returned": dict(t.returned)}
+        result["trajectories"] = {"n": t.n, "position": list(t.position), "returned": dict(t.returned)}
     return _plain(result)
+
+
+def with_error(number: Estimate) -> list[float]:
+    """An estimate and its standard error."""
+    return [float(number), number.stderr]
 
 
 def _plain(value: Any) -> Any:

@@ -68,12 +68,13 @@ def draw_samples(
     measure: Measure = Measure(),  # noqa: B008
     *,
     labels: Tensor | None = None,
+    rows: slice = slice(None),
 ) -> Tensor:
-    """The `samples`, neither kept nor rounded."""
+    """The `samples`, or some rows of them, neither kept nor rounded."""
     denoiser = subject.denoiser(measure.device)
     device = where(denoiser, measure)
-    noise = sigmas[0] * initial_noise(n, subject.shape, measure.seed)
-    parts = zip(noise.split(ROWS), [None] * n if labels is None else labels.split(ROWS))
+    noise = sigmas[0] * initial_noise(n, subject.shape, measure.seed)[rows]
+    parts = zip(noise.split(ROWS), [None] * n if labels is None else labels[rows].split(ROWS))
     done = [
         sample(denoiser, x.to(device), sigmas, None if c is None else c.to(device)).cpu()
         for x, c in tqdm(list(parts), desc="sampling", unit="batch", leave=False, disable=not measure.progress)
