@@ -476,9 +476,10 @@ glue("n_val_window", int((near_val & window).sum()), display=False)
 # Shells tell noisy training images from noisy validation images at {glue:text}`n_known` of {glue:text}`n_levels` noise
 # levels. At {glue:text}`n_val_side` of these, trajectories lie nearer to the validation images, at
 # {glue:text}`n_train_side` nearer to the training images, and at {glue:text}`n_unsure` it is not sure. In the shaded range
-# they are on the validation side at {glue:text}`n_val_window` of {glue:text}`n_window` levels. The upper right panel puts three of the measures on the scale of {eq}`eq:position` (the last two by
-# their logarithms); below it is the denoiser's gap. Where the trajectory's points lie near 0 while $G$ is high, the
-# network's memory is of places that the trajectory does not visit; where they lie near 1, it visits them.
+# they are on the validation side at {glue:text}`n_val_window` of {glue:text}`n_window` levels. The upper right panel
+# puts three of the measures on the scale of {eq}`eq:position` (the last two by their logarithms); below it is the
+# denoiser's gap. Where the trajectory's points lie near 0 while $G$ is high, the network's memory is of places that
+# the trajectory does not visit; where they lie near 1, it visits them.
 #
 # (sec:traj-stopping)=
 # ## Stopping early
@@ -490,9 +491,9 @@ glue("n_val_window", int((near_val & window).sum()), display=False)
 # G_\text{samples} = \frac{\sum_q d^2(q, \text{val})}{\sum_q d^2(q, \text{train})} - 1,
 # $$ (eq:sample-gap)
 #
-# less that of fresh images, over the sampler's true noise levels, shows when a trajectory decides for one of the sets, if it does. The same for
-# predictions from noisy training images shows what the gap of samples would be if trajectories ran there. Error bars here
-# and below, under churn, are of the states alone: they hold for this split.
+# less that of fresh images, over the sampler's true noise levels, shows when a trajectory decides for one of the
+# sets, if it does. The same for predictions from noisy training images shows what the gap of samples would be if
+# trajectories ran there. Error bars here and below, under churn, are of the states alone: they hold for this split.
 
 # %%
 of_holdout = neighbour_gap(split.holdout.x, split.train.x, split.val.x)
@@ -633,8 +634,9 @@ glue("stirred", verbally(stir, "brings samples nearer to the training set", "tak
      "does not measurably change how near samples lie to the training set"), display=False)
 
 # %% [markdown]
-# The twins' agreement is {glue:text}`agreement`. Full agreement would say that the images do not matter at all. Mismatched pairs are of samples in any order, while twins are
-# told the same class, so a part of the agreement is the class's. The largest churn {glue:text}`stirred`.
+# The twins' agreement is {glue:text}`agreement`. Full agreement would say that the images do not matter at all.
+# Mismatched pairs are of samples in any order, while twins are told the same class, so a part of the agreement is the
+# class's. The largest churn {glue:text}`stirred`.
 #
 # ## Scrub along a trajectory
 #
@@ -669,11 +671,11 @@ Scrubber(sliders, rows, [curve], title="Along a sampling trajectory", play="nois
 # they have gone {glue:text}`position_main` of the way to training images that the network recognizes. The paper's reason
 # can be seen as well: on trajectories the network predicts nearly as it does for images that it has not seen.
 #
-# But samples are not blind to what was memorized. Their nearness to the training set grew by {glue:text}`share` of what
-# $\ln(1 + G)$ grew by, and where that interval lies above 0 they follow, at a fraction of the pace. One needs thousands of
-# samples, distances to single images and several seeds to see it; Fréchet gaps cannot show it here. With more memory they
-# go further, until they copy. In the published results there is no threshold below which samples know nothing of the
-# training set.
+# But the samples are not blind to what was memorized. Their nearness to the training set grew by {glue:text}`share` of
+# what $\ln(1 + G)$ grew by. Where this interval lies above 0 samples follow the denoiser, at a fraction of its pace. To
+# see it takes thousands of samples, distances to single images, and several seeds; the Fréchet gaps of this chapter are
+# too noisy for it. With more memory the samples go further, until they copy. The published results show no threshold: the
+# run in the paper's regime follows already.
 #
 # C5 is decided by where samples are at the last stop, on the scale of {eq}`eq:sample-position`: nearer to unseen images
 # or to recognized training images. C6 by the same question to predictions on trajectories, over the noise levels of the
