@@ -51,7 +51,7 @@ from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, experiments, plots
-from diffgen.book import verbally
+from diffgen.book import counted, verbally
 from diffgen.metrics.copying import authentic_fraction, copying_score
 from diffgen.metrics.estimate import Interval
 from diffgen.metrics.neighbours import nearest, neighbour_gap
@@ -140,18 +140,19 @@ axes[0].set(ylim=(-0.05, 1.8 * max(0.3, *map(max, copying["memorized fraction"].
 axes[2].axhline(0, color=plots.NEUTRAL, lw=0.8);
 
 # %% tags=["hide-input"]
-def copies_of(n: int) -> str:
+for name, n in (("smallest", smallest), ("main", main)):
     share, null = copying["memorized fraction"][n][-1], nulls["memorized fraction"][n]
-    more = verbally(share, "more than", "fewer than", "not told from", float(null))
-    return f"{share.format('.1%')} of the samples are copies, {more} the {float(null):.1%} of the null"
-
-
-glue("copies_smallest", copies_of(smallest), display=False)
-glue("copies_main", copies_of(main), display=False)
+    glue(f"copies_{name}", counted(share), display=False)
+    glue(f"copies_null_{name}", counted(null), display=False)
+    glue(f"copies_says_{name}", verbally(share.minus(null), "more", "fewer", "undecided"), display=False)
 
 # %% [markdown]
-# Thin horizontal lines are the nulls. Trained on {glue:text}`smallest` images, at the last stop
-# {glue:text}`copies_smallest`. Trained on {glue:text}`main`, {glue:text}`copies_main`.
+# Thin horizontal lines are the nulls. At the last stop:
+#
+# | training images | copies among samples | among validation images in their place | in a word |
+# | --- | --- | --- | --- |
+# | {glue:text}`smallest` | {glue:text}`copies_smallest` | {glue:text}`copies_null_smallest` | {glue:text}`copies_says_smallest` |
+# | {glue:text}`main` | {glue:text}`copies_main` | {glue:text}`copies_null_main` | {glue:text}`copies_says_main` |
 #
 # (sec:traj-place)=
 # ## The gap of the denoiser and the place of its samples
@@ -203,19 +204,17 @@ growth_of_both(seen, gaps, positions, axes)
 glue("main_result", fig, display=False)
 peak_sigma = curves[main].peak_sigma
 glue("peak_sigma", peak_sigma, display=False)
-glue("n_report", f"{len(reports[main][-1].nearness):,}", display=False)
-glue("n_report_smallest", f"{len(reports[smallest][-1].nearness):,}", display=False)
 for name, n in (("main", main), ("smallest", smallest)):
     glue(f"gap_{name}", gaps[n][-1].format(), display=False)
     glue(f"position_{name}", positions[n][-1].format(".3f"), display=False)
-    glue(f"copies_report_{name}", reports[n][-1].memorized.format(".1%"), display=False)
+    glue(f"copies_report_{name}", counted(reports[n][-1].memorized), display=False)
 
 # %% [markdown]
 # With {glue:text}`main` training images the gap of the denoiser at the last stop (at $\sigma =$
 # {glue:text}`peak_sigma:.2f`) is {glue:text}`gap_main`, and its samples are at $p =$ {glue:text}`position_main`. With
 # {glue:text}`smallest` training images the gap is {glue:text}`gap_smallest` and the samples are at
-# {glue:text}`position_smallest`. Of {glue:text}`n_report` and {glue:text}`n_report_smallest` samples,
-# {glue:text}`copies_report_main` and {glue:text}`copies_report_smallest` are copies. This figure is the book in one picture.
+# {glue:text}`position_smallest`. Copies are {glue:text}`copies_report_main` samples of the one and
+# {glue:text}`copies_report_smallest` of the other. This figure is the book in one picture.
 #
 # (sec:traj-threshold)=
 # ### Is there a threshold?

@@ -49,7 +49,7 @@ from myst_nb import glue
 
 import diffgen as dg
 from diffgen import book, experiments, plots
-from diffgen.book import verbally
+from diffgen.book import counted, verbally
 from diffgen.experiments.guidance import at_weight, guided_reports
 from diffgen.features import pixels
 from diffgen.metrics.bootstrap import parabolic_peak, peak
@@ -58,7 +58,6 @@ from diffgen.metrics.contrast import REGIME, change_of_ratio, contrast_rows, con
 from diffgen.metrics.control_variate import control_variate_adjusted
 from diffgen.metrics.estimate import Interval
 from diffgen.metrics.gap import relative_error_change
-from diffgen.metrics.membership import clopper_pearson
 from diffgen.metrics.neighbours import NeighbourTerms, copies, neighbour_terms
 from diffgen.metrics.overlap import noisy
 from diffgen.metrics.position import nearness, over_seeds
@@ -78,11 +77,6 @@ short = {"autoguidance": "auto", "classifier-free": "free"}
 def said(number: Interval, spec: str = "+.3f") -> str:
     value, low, high = number
     return f"{value:{spec}} [{low:{spec}}, {high:{spec}}]" if low == low else "not measured"
-
-
-def counted(hits: int, n: int) -> str:
-    _, low, high = clopper_pearson(hits, n)
-    return f"{hits:,} of {n:,} [{low:.2%}, {high:.2%}]"
 
 
 def across(numbers: torch.Tensor) -> Interval:
@@ -316,7 +310,8 @@ fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper center", 
 # sets or further from both. Right, the share of copies, beside that of validation images, which nobody can have copied.
 
 # %% tags=["hide-input"]
-of_val = [dg.Estimate.proportion(copies(s.val.x, s.train.x)) for s in splits]
+val_copies = [copies(s.val.x, s.train.x) for s in splits]
+of_val = [dg.Estimate.proportion(of_run) for of_run in val_copies]
 copied, copied_val = {kind: table(kind, lambda r: r.memorized) for kind in guides}, sum(map(float, of_val)) / len(runs)
 fig, axes = plt.subplots(2, 3, figsize=(10, 5.6), sharex=True)
 for row, (kind, of) in zip(axes, tables.items()):
@@ -341,15 +336,15 @@ for kind, name in short.items():
         glue(f"{key}_says_{name}", verbally(changed, "up", "down", "undecided"), display=False)
     glue(f"to_train_{name}", said(across(to_train[:, 1] / to_train[:, 0]), ".2f"), display=False)
     for k, end in ((0, "first"), (-1, "last")):
-        hits = sum(int(report.copied.sum()) for report in (of_run[k] for of_run in reports[kind]))
-        glue(f"copies_{end}_{name}", counted(hits, len(runs) * plan.n_samples), display=False)
+        pooled = torch.cat([of_run[k].copied for of_run in reports[kind]])
+        glue(f"copies_{end}_{name}", counted(dg.Estimate.proportion(pooled)), display=False)
     place = [float(experiments.sample_position(reports[kind][i][one], ends[i])) for i in runs]
     glue(f"position_{name}", said(over_seeds(place), ".2f"), display=False)
 place = [float(experiments.sample_position(reports["autoguidance"][i][0], ends[i])) for i in runs]
 glue("position_0", said(over_seeds(place), ".2f"), display=False)
 for key, of in tables["autoguidance"].items():
     glue(f"{key}_0", said(across(of[:, 0]), ".3f"), display=False)
-glue("copied_null", counted(round(sum(float(e) * e.n for e in of_val)), sum(e.n for e in of_val)), display=False)
+glue("copied_null", counted(dg.Estimate.proportion(torch.cat(val_copies))), display=False)
 
 # %% [markdown]
 # Without guidance the raw Fréchet gap is {glue:text}`raw_0`, the corrected one {glue:text}`corrected_0`, the neighbour gap
@@ -378,7 +373,7 @@ glue("copied_null", counted(round(sum(float(e) * e.n for e in of_val)), sum(e.n 
 # %% tags=["hide-input"]
 in_pixels = {kind: {key: table(kind, lambda r, key=key: getattr(r.others["pixels"], key))
                     for key in ("raw", "corrected", "to_train", "to_val", "train_train", "train_val")} for kind in guides}  # fmt: skip
-fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for ax, (kind, of) in zip(axes, in_pixels.items()):
     split_alone = (of["train_val"] - of["train_train"])[:, :1].mean()
     draw.frechet_gaps(weights, by_weight(of["raw"]), by_weight(of["corrected"]), (split_alone / of["to_train"]).mean(0),

@@ -28,7 +28,7 @@ from diffgen.presets import PresetName
 preset: PresetName = "quick"  # how much to compute
 seed: int = 0  # of the data split, of weights and noise
 device: str = "cpu"  # where to measure: "cpu", "cuda", "cuda:1"
-results: str = "runs"  # not used: what this chapter trains takes a minute and is not kept
+results: str = "runs"  # not used: nothing of this chapter is kept
 
 # %% tags=["hide-input"]
 import html
@@ -59,14 +59,15 @@ folder = Path(tempfile.mkdtemp())
 #
 # `dg.data` reads arrays, folders of images (a folder a class), zip files with EDM's `dataset.json`, torch data sets and
 # those of Hugging Face. Here the images come from two files, as yours might. Bytes are taken for 0 to 255 and scaled to
-# $[-1, 1]$. Floats are taken as they are, and it is an error if they leave $[-1, 1]$ or look like $[0, 1]$: a model that
-# was trained on one range and is measured in the other is a good model that looks like a bad one.
+# $[-1, 1]$. Floats must be in $[-1, 1]$ already, and images that look like $[0, 1]$ are refused: in the wrong range even a
+# good model looks bad.
 
 # %%
 for name, part in (("train", split.train), ("val", split.val)):
     images = to_bytes(part.x).numpy()
     np.savez(folder / f"{name}.npz", images=images, labels=part.labels.numpy())
-train, val = dg.data.open_data(folder / "train.npz"), dg.data.open_data(folder / "val.npz")
+train = dg.data.open_data(folder / "train.npz")
+val = dg.data.open_data(folder / "val.npz")
 train
 
 # %% [markdown]
@@ -96,12 +97,13 @@ glue("times", f"{plan.flow_images // plan.few:,}", display=False)
 # ## Can it be believed?
 #
 # Nearly every mistake in such a translation gives a smooth and plausible gap. So the first thing to do is to ask the
-# denoiser things whose answer is known. Twice the same question must have the same answer. The answer for one image must
-# not depend on others in the batch. At little noise it must return what it is given. It should beat the best linear
+# denoiser things whose answer is known. The same call must give the same result twice. The result for one image must not
+# depend on the others in the batch. At little noise it must return what it is given. It should beat the best linear
 # denoiser. A right label should help more than a wrong one.
 
 # %%
-some, others = val[: effort.n_images], split.holdout.x  # others: for the linear denoiser
+some = val[: effort.n_images]
+others = split.holdout.x  # for the linear denoiser
 check = dg.check_denoiser(denoiser, some.x, some.labels, reference=others)
 print(check)
 
@@ -127,13 +129,12 @@ ax.set(xscale="log", xlabel="noise level $\\sigma$", ylabel="relative gap $G(\\s
 ax.legend();
 
 # %% [markdown]
-# Both curves could be published. The one says what the model does, the other what a misreading of it does. The check
-# tells them apart, and says what it looks like:
+# Nobody would suspect the second curve. The check does, and it says what the likely mistake is:
 
 # %%
 wrong = dg.check_denoiser(broken, some.x, some.labels, reference=others)
 for finding in wrong.warnings:
-    print(textwrap.fill(f"- {finding.name}: {finding.cause}", 80, subsequent_indent="  "))
+    print(textwrap.fill(f"- {finding.name}: {finding.cause}", 72))
 
 # %% [markdown]
 # (sec:your-audit)=
@@ -198,9 +199,12 @@ for name, audit in (("ddpm", of_ddpm), ("flow", of_flow)):
 # ## From the command line
 #
 # ```sh
-# diffgen audit my-pipeline/ --train images/train --val images/val      # a diffusers folder, folders of images
-# diffgen audit model.py:denoiser --train train.npz --val val.npz       # a function that returns a denoiser
-# diffgen audit network.pkl --trust-code --train a.zip --val b.zip      # a snapshot of EDM or EDM2
+# # a diffusers folder, and folders of images
+# diffgen audit my-pipeline/ --train images/train --val images/val
+# # a function that returns a denoiser
+# diffgen audit model.py:denoiser --train train.npz --val val.npz
+# # a snapshot of EDM or EDM2
+# diffgen audit network.pkl --trust-code --train a.zip --val b.zip
 # ```
 #
 # `--dry-run` says how long it would take, `--budget 20m` makes it fit, and the same command goes on where it was

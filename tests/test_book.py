@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import build_book
 import pairs
 import pytest
+import torch
 import vendor
 from conftest import ROOT
 from hypothesis import given
@@ -18,7 +19,7 @@ from diffgen import book
 from diffgen.book import execute
 from diffgen.book.claims import BIASED, FAILS, HOLDS, INCONCLUSIVE, POWERLESS, Ledger
 from diffgen.cli import app as cli
-from diffgen.metrics.estimate import Interval
+from diffgen.metrics.estimate import Estimate, Interval
 from diffgen.runs.publication import FORMAT, publication_at
 
 PARAMETERS = """\
@@ -233,6 +234,11 @@ def test_what_else_makes_stale(toy, key, monkeypatch):
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------------
+
+def test_a_count_has_its_n_and_an_interval_that_is_never_certain():
+    assert book.counted(Estimate.proportion(torch.tensor([True] * 3 + [False] * 497))) == "3 of 500 [0.12%, 1.74%]"
+    assert book.counted(Estimate.proportion(torch.zeros(1000))) == "0 of 1,000 [0.00%, 0.37%]"
+
 
 NUMBERS = st.floats(-1e6, 1e6)
 

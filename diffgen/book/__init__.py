@@ -1,7 +1,7 @@
 """The book: chapters as programs, their parameters, and the ledger of claims. The only package that knows notebooks."""
 
 from diffgen.book.chapter import ledger, run_link
-from diffgen.book.claims import Beside, Claim, Ledger, verbally
+from diffgen.book.claims import Beside, Claim, Ledger, counted, verbally
 from diffgen.book.execute import (
     ChapterError,
     chapters,
@@ -16,6 +16,6 @@ from diffgen.book.parameter import Parameter, ParameterError, declared, paramete
 
 __all__ = [
     "Beside", "ChapterError", "Claim", "Ledger", "Parameter", "ParameterError", "chapters", "check_parameters",
-    "declared", "execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter", "run_link",
-    "validate", "verbally", "versions",
+    "counted", "declared", "execution_key", "find_chapter", "ledger", "parameters", "project_root", "run_chapter",
+    "run_link", "validate", "verbally", "versions",
 ]  # fmt: skip

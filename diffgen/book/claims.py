@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from diffgen.metrics.estimate import Estimate, Interval
+from diffgen.metrics.membership import clopper_pearson
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive at this scale"
 POWERLESS = "inconclusive: its control does not fail"
@@ -176,6 +177,13 @@ def verbally(value: Estimate | Interval, above: str, below: str, unsure: str, th
     """
     _, low, high = value if isinstance(value, Interval) else value.with_interval()
     return above if low > threshold else below if high < threshold else unsure
+
+
+def counted(share: Estimate) -> str:
+    """A share as a count with its exact interval: 3 of 500 [0.12%, 1.74%]."""
+    hits = round(float(share) * share.n)
+    _, low, high = clopper_pearson(hits, share.n)
+    return f"{hits:,} of {share.n:,} [{low:.2%}, {high:.2%}]"
 
 
 class Ledger:
