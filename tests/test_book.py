@@ -235,6 +235,7 @@ def test_what_else_makes_stale(toy, key, monkeypatch):
 
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
+
 def test_a_count_has_its_n_and_an_interval_that_is_never_certain():
     assert book.counted(Estimate.proportion(torch.tensor([True] * 3 + [False] * 497))) == "3 of 500 [0.12%, 1.74%]"
     assert book.counted(Estimate.proportion(torch.zeros(1000))) == "0 of 1,000 [0.00%, 0.37%]"
